@@ -1,0 +1,5 @@
+/** Storage policies: the language, its rules, compliance. No I/O. */
+@NullMarked
+package io.filterd.policy;
+
+import org.jspecify.annotations.NullMarked;
