@@ -1,0 +1,205 @@
+package io.filterd.inventory;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * The list of VMs and disks in one JSON file, replaced atomically at every change, so that a crash
+ * leaves the list before or after it. Holds the folder's lock while it is open: two processes never
+ * change one inventory. Safe for many threads.
+ */
+public final class Inventory implements AutoCloseable {
+  /** More than this is not an inventory of ours: some 100,000 disks. */
+  private static final int MAX_FILE_BYTES = 32 << 20;
+
+  private static final int VERSION = 1;
+  private static final ObjectMapper JSON =
+      new ObjectMapper()
+          .enable(SerializationFeature.INDENT_OUTPUT)
+          .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+          .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
+
+  private record Contents(int version, List<VmEntry> vms, List<DiskEntry> disks) {}
+
+  private record VmEntry(String name, String provider, String keyId, String checkValue) {}
+
+  private record DiskEntry(String name, String file, boolean attached) {}
+
+  private final Path file;
+  private final FileChannel lockChannel;
+  private final TreeMap<DiskName, DiskRecord> disks = new TreeMap<>();
+  private final TreeMap<String, VmRecord> vms = new TreeMap<>();
+
+  private Inventory(Path file, FileChannel lockChannel) {
+    this.file = file;
+    this.lockChannel = lockChannel;
+  }
+
+  /**
+   * Opens the inventory in {@code folder}, empty if there is none yet, and locks it.
+   *
+   * @throws InventoryException if another process has it open, or the file is not an inventory
+   */
+  public static Inventory open(Path folder) throws InventoryException, IOException {
+    Path lockFile = folder.resolve("lock");
+    FileChannel channel =
+        FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+    try {
+      lock(channel, folder);
+      Inventory inventory = new Inventory(folder.resolve("inventory.json"), channel);
+      inventory.load();
+      return inventory;
+    } catch (InventoryException | IOException | RuntimeException failure) {
+      channel.close();
+      throw failure;
+    }
+  }
+
+  private static void lock(FileChannel channel, Path folder)
+      throws InventoryException, IOException {
+    @SuppressWarnings("resource") // Released with the channel.
+    FileLock lock;
+    try {
+      lock = channel.tryLock();
+    } catch (OverlappingFileLockException inThisProcess) {
+      lock = null;
+    }
+    if (lock == null) {
+      throw new InventoryException(
+          "the state folder " + folder + " is in use by another filterd: stop it, or talk to it");
+    }
+  }
+
+  private void load() throws InventoryException, IOException {
+    if (!Files.exists(file)) {
+      return;
+    }
+    byte[] bytes;
+    try (InputStream in = Files.newInputStream(file)) {
+      bytes = in.readNBytes(MAX_FILE_BYTES + 1);
+    }
+    if (bytes.length > MAX_FILE_BYTES) {
+      throw new InventoryException(
+          file + ": more than " + MAX_FILE_BYTES + " bytes (expected: an inventory)");
+    }
+    try {
+      Contents contents = JSON.readValue(bytes, Contents.class);
+      if (contents.version() != VERSION) {
+        throw new InventoryException(
+            file + ": version " + contents.version() + " (expected: " + VERSION + ")");
+      }
+      for (VmEntry vm : contents.vms()) {
+        vms.put(vm.name(), new VmRecord(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()));
+      }
+      for (DiskEntry disk : contents.disks()) {
+        DiskName name = DiskName.parse(disk.name());
+        disks.put(name, new DiskRecord(name, disk.file(), disk.attached()));
+      }
+    } catch (JsonProcessingException | IllegalArgumentException | NullPointerException damage) {
+      throw new InventoryException(
+          file
+              + ": not a readable inventory ("
+              + firstLine(damage)
+              + "). The disks are not affected: move the file away and attach them by their files.",
+          damage);
+    }
+  }
+
+  private static String firstLine(Exception failure) {
+    String message = String.valueOf(failure.getMessage());
+    int end = message.indexOf('\n');
+    return end < 0 ? message : message.substring(0, end);
+  }
+
+  /** All disks, by name. */
+  public synchronized List<DiskRecord> disks() {
+    return List.copyOf(disks.values());
+  }
+
+  /** The disk of this name. */
+  public synchronized Optional<DiskRecord> disk(DiskName name) {
+    return Optional.ofNullable(disks.get(name));
+  }
+
+  /** The VM of this name. */
+  public synchronized Optional<VmRecord> vm(String name) {
+    return Optional.ofNullable(vms.get(name));
+  }
+
+  /** Adds or replaces a disk; durable when this returns. */
+  public synchronized void put(DiskRecord disk) throws IOException {
+    DiskRecord before = disks.put(disk.name(), disk);
+    try {
+      store();
+    } catch (IOException failure) {
+      restore(disk.name(), before);
+      throw failure;
+    }
+  }
+
+  private void restore(DiskName name, @org.jspecify.annotations.Nullable DiskRecord before) {
+    if (before == null) {
+      disks.remove(name);
+    } else {
+      disks.put(name, before);
+    }
+  }
+
+  /** Adds or replaces a VM; durable when this returns. */
+  public synchronized void put(VmRecord vm) throws IOException {
+    vms.put(vm.name(), vm);
+    store();
+  }
+
+  private void store() throws IOException {
+    List<VmEntry> vmEntries =
+        vms.values().stream()
+            .map(vm -> new VmEntry(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()))
+            .toList();
+    List<DiskEntry> diskEntries =
+        disks.values().stream()
+            .map(disk -> new DiskEntry(disk.name().toString(), disk.file(), disk.attached()))
+            .toList();
+    byte[] bytes = JSON.writeValueAsBytes(new Contents(VERSION, vmEntries, diskEntries));
+    Path next = file.resolveSibling(file.getFileName() + ".new");
+    try (FileChannel channel =
+        FileChannel.open(
+            next,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.WRITE,
+            StandardOpenOption.TRUNCATE_EXISTING)) {
+      ByteBuffer rest = ByteBuffer.wrap(bytes);
+      while (rest.hasRemaining()) {
+        channel.write(rest);
+      }
+      channel.force(true);
+    }
+    Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    // The rename itself is durable once the folder is.
+    try (FileChannel folder =
+        FileChannel.open(file.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
+      folder.force(true);
+    }
+  }
+
+  /** Releases the folder's lock. */
+  @Override
+  public void close() throws IOException {
+    lockChannel.close();
+  }
+}

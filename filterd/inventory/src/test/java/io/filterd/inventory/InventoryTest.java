@@ -1,0 +1,73 @@
+package io.filterd.inventory;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class InventoryTest {
+  private static final DiskRecord DISK =
+      new DiskRecord(new DiskName("vm1", "disk0"), "/disks/vm1/disk0.vmdk", true);
+
+  @TempDir Path folder;
+
+  @Test
+  void keepsDisksAndVmsAcrossReopening() throws Exception {
+    VmRecord vm = new VmRecord("vm1", "native", "k-1", "0011223344556677");
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(vm);
+      inventory.put(DISK);
+    }
+
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.disks()).containsExactly(DISK);
+      assertThat(inventory.disk(DISK.name())).contains(DISK);
+      assertThat(inventory.vm("vm1")).contains(vm);
+    }
+  }
+
+  @Test
+  void refusesASecondOpener() throws Exception {
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.disks()).isEmpty();
+      assertThatThrownBy(() -> Inventory.open(folder))
+          .isInstanceOf(InventoryException.class)
+          .hasMessageContaining("in use");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "",
+        "[]",
+        "null",
+        "{\"version\":1}",
+        "{\"version\":2,\"vms\":[],\"disks\":[]}",
+        "{\"version\":1,\"vms\":[],\"disks\":[{\"name\":\"../x\",\"file\":\"f\",\"attached\":true}]}",
+        "{\"version\":1,\"vms\":[],\"disks\":[],\"more\":1}"
+      })
+  void refusesAFileThatIsNoInventoryAndLeavesIt(String text) throws Exception {
+    Path file = folder.resolve("inventory.json");
+    Files.writeString(file, text);
+
+    assertThatThrownBy(() -> Inventory.open(folder))
+        .isInstanceOf(InventoryException.class)
+        .hasMessageContaining("inventory.json");
+
+    assertThat(file).hasContent(text);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "vm1", "/disk", "vm1/", "vm1/..", "../disk", "vm1/a/b", "vm 1/disk"})
+  void refusesNamesThatAreNoDiskNames(String text) {
+    assertThatThrownBy(() -> DiskName.parse(text))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("expected: VM/DISK");
+  }
+}
