@@ -1,0 +1,191 @@
+package io.filterd.keys;
+
+import io.filterd.crypto.SecretBytes;
+import io.filterd.keys.KeyException.Reason;
+import io.filterd.keys.chronicle.DekCache;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.ConcurrentHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The door to data keys: makes them, opens the lockers of disks, and keeps the open ones in the
+ * cache for as long as their disks are attached. A data key is never on the Java heap in the clear.
+ * Safe for many threads.
+ */
+public final class DataKeys implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(DataKeys.class);
+
+  private final ConcurrentHashMap<String, KeyProvider> providers = new ConcurrentHashMap<>();
+  private final DekCache cache;
+
+  /** Owns the providers and the cache: they are closed with this. */
+  public DataKeys(Collection<? extends KeyProvider> providers, DekCache cache) {
+    this.cache = cache;
+    for (KeyProvider provider : providers) {
+      add(provider);
+    }
+  }
+
+  /**
+   * Adds a provider that could be opened only later, and owns it.
+   *
+   * @throws IllegalArgumentException if there is one of this name
+   */
+  public void add(KeyProvider provider) {
+    if (providers.putIfAbsent(provider.name(), provider) != null) {
+      throw new IllegalArgumentException(
+          "key provider " + provider.name() + ": there is one of this name already");
+    }
+  }
+
+  /** How each provider is, by name. */
+  public List<ProviderStatus> providers() {
+    return providers.values().stream()
+        .map(KeyProvider::status)
+        .sorted(Comparator.comparing(ProviderStatus::name))
+        .toList();
+  }
+
+  /** Makes a new key-encryption key, for example for a new VM. */
+  public KeyReference createKek(String provider) throws KeyException {
+    return provider(provider).create();
+  }
+
+  /**
+   * Makes a new data key, wraps it under {@code kek}, and keeps it in the cache under the binding's
+   * link id.
+   *
+   * @param disk the disk's name, for messages
+   */
+  public WrappedDek create(String disk, DekBinding binding, KeyReference kek) throws KeyException {
+    try (KeyEncryptionKey key = provider(kek.provider()).open(kek);
+        SecretBytes dek = SecretBytes.random(DekCache.DEK_BYTES)) {
+      WrappedDek locker = key.wrap(dek, binding);
+      keep(binding, dek);
+      return locker;
+    } catch (KeyException failure) {
+      throw new KeyException(
+          failure.reason(), "disk " + disk + ": " + failure.getMessage(), failure);
+    }
+  }
+
+  /**
+   * Opens a disk's link: tries its lockers in order, and keeps the data key of the first that opens
+   * in the cache under the binding's link id. It does so even if the cache has a key of that id,
+   * because whoever presents a descriptor must have a locker that opens.
+   *
+   * @param disk the disk's name, for messages
+   * @throws KeyException if none opens; its message says of each locker why. The reason is {@code
+   *     UNAVAILABLE} if that of any is, since trying again may then help; else the first one's.
+   */
+  public void unlock(String disk, DekBinding binding, List<WrappedDek> keySafe)
+      throws KeyException {
+    List<KeyException> failures = new ArrayList<>();
+    for (WrappedDek locker : keySafe) {
+      try (SecretBytes dek = open(locker, binding)) {
+        keep(binding, dek);
+        LOG.info(
+            "disk={} link={} provider={} keyId={}: unlocked",
+            disk,
+            binding.linkId(),
+            locker.kek().provider(),
+            locker.kek().keyId());
+        return;
+      } catch (KeyException failure) {
+        failures.add(failure);
+      }
+    }
+    throw locked(disk, failures);
+  }
+
+  private SecretBytes open(WrappedDek locker, DekBinding binding) throws KeyException {
+    KeyReference kek = locker.kek();
+    try (KeyEncryptionKey key = provider(kek.provider()).open(kek)) {
+      return key.unwrap(locker, binding);
+    } catch (KeyException failure) {
+      throw new KeyException(
+          failure.reason(),
+          "locker of provider %s, key %s: %s"
+              .formatted(kek.provider(), kek.keyId(), failure.getMessage()),
+          failure);
+    }
+  }
+
+  private static KeyException locked(String disk, List<KeyException> failures) {
+    if (failures.isEmpty()) {
+      return new KeyException(
+          Reason.PROTOCOL, "disk " + disk + ": its key safe is empty (expected: a locker)");
+    }
+    KeyException telling =
+        failures.stream()
+            .filter(failure -> failure.reason() == Reason.UNAVAILABLE)
+            .findFirst()
+            .orElse(failures.getFirst());
+    KeyException all =
+        new KeyException(
+            telling.reason(),
+            "disk %s is locked: %s"
+                .formatted(
+                    disk, String.join("; ", failures.stream().map(Throwable::getMessage).toList())),
+            telling);
+    failures.stream().filter(failure -> failure != telling).forEach(all::addSuppressed);
+    return all;
+  }
+
+  private void keep(DekBinding binding, SecretBytes dek) throws KeyException {
+    if (!cache.put(binding.linkId(), dek)) {
+      throw new KeyException(
+          Reason.UNAVAILABLE,
+          "the data key cache is full: detach a disk, or configure a larger cache");
+    }
+  }
+
+  /**
+   * A copy of a link's data key, to build its cipher. The caller closes it, which wipes the copy.
+   *
+   * @throws KeyException with {@code NOT_FOUND} if the link is locked
+   */
+  public SecretBytes open(String linkId) throws KeyException {
+    return cache
+        .open(linkId)
+        .orElseThrow(
+            () ->
+                new KeyException(
+                    Reason.NOT_FOUND, "link " + linkId + " is locked: unlock its disk first"));
+  }
+
+  /** Whether a link's data key is here. */
+  public boolean isUnlocked(String linkId) {
+    return cache.contains(linkId);
+  }
+
+  /** Wipes a link's data key, if it is here: when its disk is detached or locked. */
+  public void evict(String linkId) {
+    if (cache.evict(linkId)) {
+      LOG.info("link={}: locked", linkId);
+    }
+  }
+
+  private KeyProvider provider(String name) throws KeyException {
+    KeyProvider provider = providers.get(name);
+    if (provider == null) {
+      throw new KeyException(
+          Reason.UNAVAILABLE, "key provider " + name + " is not open on this host");
+    }
+    return provider;
+  }
+
+  /** Closes the providers, then wipes the cache. */
+  @Override
+  public void close() {
+    try {
+      providers.values().forEach(KeyProvider::close);
+    } finally {
+      cache.close();
+    }
+  }
+}

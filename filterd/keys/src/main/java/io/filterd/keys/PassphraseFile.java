@@ -1,0 +1,80 @@
+package io.filterd.keys;
+
+import io.filterd.crypto.SecretBytes;
+import io.filterd.keys.KeyException.Reason;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.EnumSet;
+import java.util.Set;
+
+/** A file that holds a passphrase and that nobody but its owner may read. */
+final class PassphraseFile {
+  static final int MAX_BYTES = 4096;
+
+  private static final Set<PosixFilePermission> OF_OTHERS =
+      EnumSet.of(
+          PosixFilePermission.GROUP_READ,
+          PosixFilePermission.GROUP_WRITE,
+          PosixFilePermission.OTHERS_READ,
+          PosixFilePermission.OTHERS_WRITE);
+
+  private PassphraseFile() {}
+
+  /**
+   * The passphrase in {@code file}: its bytes, without one line end at the end. The caller closes
+   * it.
+   *
+   * @throws KeyException if there is none, or others than the owner may read or change it
+   */
+  static SecretBytes read(Path file) throws KeyException {
+    try {
+      checkMode(file);
+      try (SecretBytes content = SecretBytes.read(file, MAX_BYTES)) {
+        MemorySegment passphrase = withoutLineEnd(content.segment());
+        if (passphrase.byteSize() == 0) {
+          throw new KeyException(
+              Reason.PROTOCOL, "passphrase file " + file + ": empty (expected: a passphrase)");
+        }
+        return SecretBytes.copyOf(passphrase);
+      }
+    } catch (NoSuchFileException missing) {
+      throw new KeyException(
+          Reason.NOT_FOUND, "passphrase file " + file + ": there is no such file", missing);
+    } catch (IOException failure) {
+      throw new KeyException(
+          Reason.UNAVAILABLE, "passphrase file: " + failure.getMessage(), failure);
+    }
+  }
+
+  private static void checkMode(Path file) throws KeyException, IOException {
+    PosixFileAttributes attributes = Files.readAttributes(file, PosixFileAttributes.class);
+    if (!attributes.isRegularFile()) {
+      throw new KeyException(
+          Reason.PROTOCOL, "passphrase file " + file + ": not a file (expected: a regular file)");
+    }
+    if (attributes.permissions().stream().anyMatch(OF_OTHERS::contains)) {
+      throw new KeyException(
+          Reason.DENIED,
+          "passphrase file %s: mode %s lets others than its owner at it (expected: rw-------; run chmod 600 %s)"
+              .formatted(file, PosixFilePermissions.toString(attributes.permissions()), file));
+    }
+  }
+
+  private static MemorySegment withoutLineEnd(MemorySegment content) {
+    long end = content.byteSize();
+    if (end > 0 && content.get(ValueLayout.JAVA_BYTE, end - 1) == '\n') {
+      end--;
+      if (end > 0 && content.get(ValueLayout.JAVA_BYTE, end - 1) == '\r') {
+        end--;
+      }
+    }
+    return content.asSlice(0, end);
+  }
+}
