@@ -35,7 +35,7 @@ final class PassphraseFile {
    */
   static SecretBytes read(Path file) throws KeyException {
     try {
-      checkMode(file);
+      checkAttributes(file);
       try (SecretBytes content = SecretBytes.read(file, MAX_BYTES)) {
         MemorySegment passphrase = withoutLineEnd(content.segment());
         if (passphrase.byteSize() == 0) {
@@ -53,11 +53,18 @@ final class PassphraseFile {
     }
   }
 
-  private static void checkMode(Path file) throws KeyException, IOException {
+  private static void checkAttributes(Path file) throws KeyException, IOException {
     PosixFileAttributes attributes = Files.readAttributes(file, PosixFileAttributes.class);
     if (!attributes.isRegularFile()) {
       throw new KeyException(
           Reason.PROTOCOL, "passphrase file " + file + ": not a file (expected: a regular file)");
+    }
+    if (attributes.size() < 1 || attributes.size() > MAX_BYTES) {
+      throw new KeyException(
+          Reason.PROTOCOL,
+          "passphrase file %s: %s (expected: 1..%d bytes)"
+              .formatted(
+                  file, attributes.size() < 1 ? "empty" : attributes.size() + " bytes", MAX_BYTES));
     }
     if (attributes.permissions().stream().anyMatch(OF_OTHERS::contains)) {
       throw new KeyException(
