@@ -24,7 +24,7 @@ public interface KeyProvider extends AutoCloseable {
    */
   KeyEncryptionKey open(KeyReference reference) throws KeyException;
 
-  /** How the provider is. Does not block. */
+  /** How the provider is, as far as this host knows without asking the network. */
   ProviderStatus status();
 
   /** Wipes what the provider holds. */

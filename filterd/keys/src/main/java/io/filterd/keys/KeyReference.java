@@ -54,6 +54,6 @@ public record KeyReference(String provider, String keyId, String checkValue) {
   /** At most 40 characters of {@code text} for a message, harmless on a terminal. */
   static String quoted(String text) {
     String start = text.length() > 40 ? text.substring(0, 40) + "..." : text;
-    return '"' + start.replaceAll("\\p{Cntrl}", "?") + '"';
+    return '"' + start.replaceAll("\\p{Cc}", "?") + '"';
   }
 }

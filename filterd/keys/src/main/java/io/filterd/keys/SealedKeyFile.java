@@ -9,7 +9,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
-import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -50,7 +49,7 @@ final class SealedKeyFile {
    */
   static void create(Path file, SealedKey key) throws KeyException {
     try {
-      write(file, key, StandardOpenOption.CREATE_NEW);
+      writeNew(file, key);
       syncFolder(file);
     } catch (FileAlreadyExistsException exists) {
       throw new KeyException(
@@ -68,7 +67,7 @@ final class SealedKeyFile {
     try {
       // One that a crash left behind may have another owner or mode.
       Files.deleteIfExists(next);
-      write(next, key, StandardOpenOption.CREATE_NEW);
+      writeNew(next, key);
       Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       syncFolder(file);
     } catch (IOException failure) {
@@ -76,14 +75,21 @@ final class SealedKeyFile {
     }
   }
 
-  private static void write(Path file, SealedKey key, OpenOption create) throws IOException {
+  private static void writeNew(Path file, SealedKey key) throws IOException {
     try (FileChannel channel =
-        FileChannel.open(file, Set.of(create, StandardOpenOption.WRITE), OWNER_ONLY)) {
-      ByteBuffer text = ByteBuffer.wrap(key.text().getBytes(StandardCharsets.US_ASCII));
-      while (text.hasRemaining()) {
-        channel.write(text);
+        FileChannel.open(
+            file, Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE), OWNER_ONLY)) {
+      try {
+        ByteBuffer text = ByteBuffer.wrap(key.text().getBytes(StandardCharsets.US_ASCII));
+        while (text.hasRemaining()) {
+          channel.write(text);
+        }
+        channel.force(true);
+      } catch (IOException failure) {
+        // It is ours, and holds nothing whole: the next try shall not find it in its way.
+        Files.deleteIfExists(file);
+        throw failure;
       }
-      channel.force(true);
     }
   }
 

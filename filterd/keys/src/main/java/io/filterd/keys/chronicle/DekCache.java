@@ -57,7 +57,12 @@ public final class DekCache implements AutoCloseable {
   DekCache(int maxEntries, DekMap map) {
     this.maxEntries = maxEntries;
     this.map = map;
-    this.sealingKey = SecretBytes.random(KeyWrap.KEK_BYTES);
+    try {
+      this.sealingKey = SecretBytes.random(KeyWrap.KEK_BYTES);
+    } catch (RuntimeException noSecretMemory) {
+      map.close();
+      throw noSecretMemory;
+    }
   }
 
   private static int checked(int maxEntries) {
