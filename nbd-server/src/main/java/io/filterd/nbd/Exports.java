@@ -1,0 +1,40 @@
+package io.filterd.nbd;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import java.util.List;
+import java.util.Optional;
+
+/** The devices a server offers. Called during negotiation, from many threads; may block. */
+public interface Exports {
+  /** The names a client may list, in order. */
+  List<String> names();
+
+  /**
+   * Opens the export of this name, if there is one; the session closes the lease. The empty name
+   * asks for the default export.
+   *
+   * @throws BlockException if the export is known but can't be had now; clients are told its
+   *     message
+   */
+  Optional<Lease> open(String name) throws BlockException;
+
+  /** One session's use of a device. */
+  interface Lease extends AutoCloseable {
+    /** The device. It may be shared with other sessions. */
+    BlockDevice device();
+
+    /** The export's own name, also where the default export was asked for. */
+    String name();
+
+    /** One line for people; may be empty. */
+    String description();
+
+    /** Whether this session may only read, whatever the device can do. */
+    boolean readOnly();
+
+    /** Ends the use; the device itself stays open for others. */
+    @Override
+    void close();
+  }
+}
