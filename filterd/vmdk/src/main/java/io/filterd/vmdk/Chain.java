@@ -1,0 +1,380 @@
+package io.filterd.vmdk;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
+import io.filterd.block.Blocking;
+import io.filterd.block.Capability;
+import io.filterd.block.Completion;
+import io.filterd.block.DeviceInfo;
+import io.filterd.block.Durability;
+import io.filterd.block.ExtentKind;
+import io.filterd.block.Extents;
+import io.filterd.block.RangeLock;
+import io.filterd.block.ZeroMode;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Stream;
+
+/**
+ * The links of a disk as one device: what a link does not know is asked of its parent, and reads as
+ * zeros where no link knows it. Changes go to the top link only. A write to a part of an allocation
+ * unit that the top link does not hold is widened to the whole unit, padded with what the unit read
+ * as before, so that a cipher below always stores whole units.
+ *
+ * <p>Locks: a range of units, shared to change units that are there, exclusive to take or give up
+ * units. Held across calls of the links: that is what it is for.
+ */
+public final class Chain implements BlockDevice {
+  private final BlockDevice top;
+  private final List<BlockDevice> parents;
+  private final DeviceInfo info;
+  private final long sizeBytes;
+  private final int unitBytes;
+  private final boolean pads;
+  private final RangeLock units;
+  private final ConcurrentLinkedQueue<ByteBuffer> scratch = new ConcurrentLinkedQueue<>();
+
+  /**
+   * Chains links.
+   *
+   * @param links the top one first; taken over
+   */
+  public Chain(List<BlockDevice> links) {
+    this.top = links.getFirst();
+    this.parents = List.copyOf(links.subList(1, links.size()));
+    DeviceInfo below = top.info();
+    this.sizeBytes = below.sizeBytes();
+    this.unitBytes = below.allocationUnitBytes();
+    // A link that pads with zeros by itself needs no help, unless parents have what to pad with.
+    this.pads = !below.can(Capability.PARTIAL_ALLOCATION) || !parents.isEmpty();
+    this.units = new RangeLock(unitBytes);
+    DeviceInfo padded = below.with(Capability.PARTIAL_ALLOCATION);
+    this.info = parents.isEmpty() ? padded : padded.without(Capability.FAST_ZERO);
+  }
+
+  @Override
+  public DeviceInfo info() {
+    return info;
+  }
+
+  @Override
+  public Extents read(long offset, ByteBuffer target, Blocking blocking) throws BlockException {
+    int start = target.position();
+    Extents extents = top.read(offset, target, blocking);
+    if (extents.isAll(ExtentKind.DATA) || extents == Extents.WOULD_BLOCK) {
+      return extents;
+    }
+    boolean done = false;
+    try {
+      Extents resolved = resolve(0, offset, target, start, extents, blocking);
+      done = resolved != Extents.WOULD_BLOCK;
+      return resolved;
+    } finally {
+      if (!done) {
+        target.position(start);
+      }
+    }
+  }
+
+  /** Fills in from the parents what a link answered with absent. */
+  private Extents resolve(
+      int parent, long offset, ByteBuffer target, int start, Extents extents, Blocking blocking)
+      throws BlockException {
+    int length = target.position() - start;
+    if (parent == parents.size()) {
+      return withoutAbsent(extents, length);
+    }
+    Extents.Builder parts = new Extents.Builder();
+    long at = 0;
+    for (int i = 0; i < extents.count(); i++) {
+      long bytes = extents.lengthBytes(i, length);
+      if (extents.kind(i) != ExtentKind.ABSENT) {
+        parts.add(bytes, extents.kind(i));
+      } else {
+        Extents piece =
+            readParent(parent, offset + at, target.slice(start + (int) at, (int) bytes), blocking);
+        if (piece == Extents.WOULD_BLOCK) {
+          return piece;
+        }
+        for (int j = 0; j < piece.count(); j++) {
+          parts.add(piece.lengthBytes(j, bytes), piece.kind(j));
+        }
+      }
+      at += bytes;
+    }
+    return uniform(parts.build());
+  }
+
+  private Extents readParent(int parent, long offset, ByteBuffer target, Blocking blocking)
+      throws BlockException {
+    BlockDevice link = parents.get(parent);
+    long inside = link.info().sizeBytes() - offset;
+    if (inside <= 0) {
+      return Extents.ALL_ZERO; // The top link has filled it with zeros.
+    }
+    int bytes = target.remaining();
+    int limit = target.limit();
+    target.limit((int) Math.min(limit, inside));
+    int start = target.position();
+    Extents extents = link.read(offset, target, blocking);
+    if (extents == Extents.WOULD_BLOCK) {
+      return extents;
+    }
+    Extents resolved = resolve(parent + 1, offset, target, start, extents, blocking);
+    if (resolved == Extents.WOULD_BLOCK || inside >= bytes) {
+      return resolved;
+    }
+    Extents.Builder parts = new Extents.Builder();
+    for (int i = 0; i < resolved.count(); i++) {
+      parts.add(resolved.lengthBytes(i, inside), resolved.kind(i));
+    }
+    return parts.add(bytes - inside, ExtentKind.ZERO).build();
+  }
+
+  private static Extents uniform(Extents extents) {
+    return extents.count() == 1 ? Extents.all(extents.kind(0)) : extents;
+  }
+
+  private static Extents withoutAbsent(Extents extents, long length) {
+    if (extents.isAll(ExtentKind.ABSENT)) {
+      return extents == Extents.ALL_ABSENT
+          ? Extents.ALL_ZERO
+          : new Extents.Builder().add(extents.totalBytes(length), ExtentKind.ZERO).build();
+    }
+    Extents.Builder parts = new Extents.Builder();
+    for (int i = 0; i < extents.count(); i++) {
+      ExtentKind kind = extents.kind(i);
+      parts.add(extents.lengthBytes(i, length), kind == ExtentKind.ABSENT ? ExtentKind.ZERO : kind);
+    }
+    return parts.build();
+  }
+
+  @Override
+  public Extents extents(long offset, long length, Blocking blocking) throws BlockException {
+    return extents(top, 0, offset, length, blocking);
+  }
+
+  private Extents extents(BlockDevice link, int parent, long offset, long length, Blocking blocking)
+      throws BlockException {
+    Extents extents = link.extents(offset, length, blocking);
+    if (extents == Extents.WOULD_BLOCK || extents.isAll(ExtentKind.DATA)) {
+      return extents;
+    }
+    if (parent == parents.size()) {
+      return withoutAbsent(extents, length);
+    }
+    Extents.Builder parts = new Extents.Builder();
+    long at = 0;
+    for (int i = 0; i < extents.count(); i++) {
+      long bytes = extents.lengthBytes(i, length);
+      if (extents.kind(i) != ExtentKind.ABSENT) {
+        parts.add(bytes, extents.kind(i));
+        at += bytes;
+        continue;
+      }
+      long inside = parents.get(parent).info().sizeBytes() - offset - at;
+      if (inside <= 0) {
+        parts.add(bytes, ExtentKind.ZERO);
+        at += bytes;
+        continue;
+      }
+      long asked = Math.min(bytes, inside);
+      Extents piece = extents(parents.get(parent), parent + 1, offset + at, asked, blocking);
+      if (piece == Extents.WOULD_BLOCK) {
+        return at == 0 ? piece : parts.build();
+      }
+      for (int j = 0; j < piece.count(); j++) {
+        parts.add(piece.lengthBytes(j, asked), piece.kind(j));
+      }
+      long answered = piece.totalBytes(asked);
+      at += answered;
+      if (answered < bytes) {
+        break; // An answer may end early.
+      }
+    }
+    return parts.build();
+  }
+
+  @Override
+  public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
+      throws BlockException {
+    if (!pads) {
+      return top.write(offset, source, durability, blocking);
+    }
+    int length = source.remaining();
+    if (!units.lockShared(offset, length, blocking)) {
+      return Completion.WOULD_BLOCK;
+    }
+    try {
+      if (isStored(offset, length, blocking)) {
+        return top.write(offset, source, durability, blocking);
+      }
+    } finally {
+      units.unlockShared(offset, length);
+    }
+    if (blocking == Blocking.FORBIDDEN) {
+      return Completion.WOULD_BLOCK;
+    }
+    units.lockExclusive(offset, length, Blocking.ALLOWED);
+    int start = source.position();
+    int limit = source.limit();
+    boolean done = false;
+    try {
+      writeUnits(offset, source, durability);
+      done = true;
+      return Completion.DONE;
+    } finally {
+      units.unlockExclusive(offset, length);
+      source.limit(limit).position(done ? limit : start);
+    }
+  }
+
+  /** Whether the top link holds every unit of the range. */
+  private boolean isStored(long offset, long length, Blocking blocking) throws BlockException {
+    Extents extents = top.extents(offset, length, blocking);
+    return extents.isAll(ExtentKind.DATA) && extents.totalBytes(length) == length;
+  }
+
+  /** Writes head, whole units, tail. The range is locked exclusively. */
+  private void writeUnits(long offset, ByteBuffer source, Durability durability)
+      throws BlockException {
+    int limit = source.limit();
+    long end = offset + source.remaining();
+    for (long at = offset; at < end; ) {
+      long unitEnd = Math.min(at / unitBytes * unitBytes + unitBytes, sizeBytes);
+      boolean whole = at % unitBytes == 0 && unitEnd <= end;
+      long pieceEnd = Math.min(unitEnd, end);
+      if (whole) {
+        pieceEnd = end == sizeBytes ? end : end / unitBytes * unitBytes;
+      }
+      source.limit((int) (source.position() + (pieceEnd - at)));
+      if (whole || isStored(at, pieceEnd - at, Blocking.ALLOWED)) {
+        top.write(at, source, durability, Blocking.ALLOWED);
+      } else {
+        writePadded(at, source, durability);
+      }
+      source.limit(limit);
+      at = pieceEnd;
+    }
+  }
+
+  /** Writes a unit that the top link does not hold, of which {@code source} covers a part. */
+  private void writePadded(long offset, ByteBuffer source, Durability durability)
+      throws BlockException {
+    long unitStart = offset / unitBytes * unitBytes;
+    int bytes = (int) Math.min(unitBytes, sizeBytes - unitStart);
+    ByteBuffer unit = takeScratch();
+    try {
+      unit.clear().limit(bytes);
+      read(unitStart, unit, Blocking.ALLOWED);
+      unit.put((int) (offset - unitStart), source, source.position(), source.remaining());
+      top.write(unitStart, unit.flip(), durability, Blocking.ALLOWED);
+      source.position(source.limit());
+    } finally {
+      scratch.add(unit);
+    }
+  }
+
+  private ByteBuffer takeScratch() {
+    ByteBuffer unit = scratch.poll();
+    return unit == null ? ByteBuffer.allocateDirect(unitBytes) : unit;
+  }
+
+  @Override
+  public Completion zero(
+      long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
+      throws BlockException {
+    if (!pads) {
+      return top.zero(offset, length, mode, durability, blocking);
+    }
+    boolean wholeUnits =
+        offset % unitBytes == 0
+            && ((offset + length) % unitBytes == 0 || offset + length == sizeBytes);
+    if (mode.fast() && (!wholeUnits || mode.allocates() || !parents.isEmpty())) {
+      throw new BlockException(Reason.NOT_SUPPORTED, "only whole units are zeroed fast");
+    }
+    if (blocking == Blocking.FORBIDDEN) {
+      return Completion.WOULD_BLOCK;
+    }
+    units.lockExclusive(offset, length, Blocking.ALLOWED);
+    try {
+      long end = offset + length;
+      for (long at = offset; at < end; ) {
+        long unitEnd = Math.min(at / unitBytes * unitBytes + unitBytes, sizeBytes);
+        if (at % unitBytes == 0 && unitEnd <= end) {
+          long wholeEnd = end == sizeBytes ? end : end / unitBytes * unitBytes;
+          zeroWhole(at, wholeEnd - at, mode, durability);
+          at = wholeEnd;
+        } else {
+          long pieceEnd = Math.min(unitEnd, end);
+          zeroPart(at, pieceEnd - at, mode, durability);
+          at = pieceEnd;
+        }
+      }
+      return Completion.DONE;
+    } finally {
+      units.unlockExclusive(offset, length);
+    }
+  }
+
+  private void zeroWhole(long offset, long length, ZeroMode mode, Durability durability)
+      throws BlockException {
+    // Without a link's own zeros, giving a unit up would show what the parents hold.
+    ZeroMode safe = parents.isEmpty() ? mode : ZeroMode.ALLOCATE;
+    top.zero(offset, length, safe, durability, Blocking.ALLOWED);
+  }
+
+  private void zeroPart(long offset, long length, ZeroMode mode, Durability durability)
+      throws BlockException {
+    if (isStored(offset, length, Blocking.ALLOWED)) {
+      top.zero(offset, length, mode, durability, Blocking.ALLOWED);
+    } else if (mode.allocates() || !parents.isEmpty()) {
+      ByteBuffer zeros = takeScratch();
+      try {
+        zeros.clear().limit((int) length);
+        Zeros.fill(zeros);
+        writePadded(offset, zeros.flip().duplicate(), durability);
+      } finally {
+        scratch.add(zeros);
+      }
+    }
+  }
+
+  @Override
+  public Completion trim(long offset, long length, Durability durability, Blocking blocking)
+      throws BlockException {
+    return pads
+        ? zero(offset, length, ZeroMode.MAY_DEALLOCATE, durability, blocking)
+        : top.trim(offset, length, durability, blocking);
+  }
+
+  @Override
+  public Completion flush(Blocking blocking) throws BlockException {
+    return top.flush(blocking);
+  }
+
+  @Override
+  public void close() throws BlockException {
+    BlockException failure = null;
+    for (BlockDevice link : links()) {
+      try {
+        link.close();
+      } catch (BlockException closing) {
+        if (failure == null) {
+          failure = closing;
+        } else {
+          failure.addSuppressed(closing);
+        }
+      }
+    }
+    if (failure != null) {
+      throw failure;
+    }
+  }
+
+  private List<BlockDevice> links() {
+    return Stream.concat(Stream.of(top), parents.stream()).toList();
+  }
+}

@@ -1,0 +1,172 @@
+package io.filterd.vmdk;
+
+import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
+
+import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
+import io.filterd.block.Blocking;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.security.SecureRandom;
+import java.util.HexFormat;
+import java.util.function.UnaryOperator;
+
+/**
+ * The header and the descriptor inside a sparse extent's file, open for writing.
+ *
+ * <p>Files made here have two slots for the descriptor. A change writes the slot that is not in
+ * use, syncs, and then one sector, the header, with the place of that slot: a crash leaves the old
+ * descriptor or the new one. Files made by others have one slot; there only the digits of the
+ * content id are changed, in place, where every mixture of old and new is as good.
+ */
+final class EmbeddedDescriptor implements DescriptorStore {
+  private static final int DESCRIPTOR_OFFSET_AT = 28;
+  private static final int UNCLEAN_SHUTDOWN_AT = 72;
+  private static final long INITIAL_CID = 0xffff_fffeL;
+  private static final String LONG_CONTENT_ID = "longContentID";
+  private static final SecureRandom RANDOM = new SecureRandom();
+
+  private final ExtentFile file;
+  private final boolean twoSlots;
+
+  /** The header's sector as it is in the file; of foreign headers what is unknown is kept. */
+  private final ByteBuffer header;
+
+  private final ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
+  private volatile Descriptor current;
+
+  /**
+   * The descriptor of an open file.
+   *
+   * @param header the header's sector, direct, little endian; taken over
+   */
+  EmbeddedDescriptor(ExtentFile file, ByteBuffer header, Descriptor current, boolean twoSlots) {
+    this.file = file;
+    this.header = header.order(ByteOrder.LITTLE_ENDIAN);
+    this.current = current;
+    this.twoSlots = twoSlots;
+  }
+
+  @Override
+  public Descriptor current() {
+    return current;
+  }
+
+  @Override
+  public synchronized void rewrite(UnaryOperator<Descriptor> change) throws BlockException {
+    if (!twoSlots) {
+      throw new BlockException(
+          Reason.NOT_SUPPORTED,
+          file.name()
+              + ": the descriptor has one slot (expected: two, as in disks that filterd made;"
+              + " import the disk into a new one)");
+    }
+    Descriptor next = DescriptorStore.checked(current, change.apply(current));
+    switchTo(next, isUnclean());
+  }
+
+  /**
+   * Marks the file as open for writing, durably, and gives it a new content id. To be called before
+   * the first change of the content.
+   */
+  synchronized void beginChanges() throws BlockException {
+    if (twoSlots) {
+      switchTo(withNewContentId(current), true);
+      return;
+    }
+    writeHeader(current.byteOffset() / SECTOR_BYTES, true);
+    file.sync();
+    int digits = current.cidDigits();
+    String cid = "%08x".formatted(newContentId()).substring(8 - digits);
+    ByteBuffer text = direct(cid.getBytes(StandardCharsets.ISO_8859_1));
+    file.write(current.cidDigitsByteOffset(), text, Blocking.ALLOWED);
+    current = current.withCidDigits(cid);
+  }
+
+  /** Marks the file as closed; to be called when all else is durable. */
+  synchronized void endChanges() throws BlockException {
+    writeHeader(current.byteOffset() / SECTOR_BYTES, false);
+    file.sync();
+  }
+
+  private boolean isUnclean() {
+    return header.get(UNCLEAN_SHUTDOWN_AT) != 0;
+  }
+
+  private void switchTo(Descriptor next, boolean unclean) throws BlockException {
+    long used = current.byteOffset() / SECTOR_BYTES;
+    long other =
+        used == SparseLayout.FIRST_SLOT ? SparseLayout.SECOND_SLOT : SparseLayout.FIRST_SLOT;
+    Descriptor moved = next.at(other * SECTOR_BYTES);
+    fill(slot, moved);
+    file.write(other * SECTOR_BYTES, slot, Blocking.ALLOWED);
+    file.sync();
+    writeHeader(other, unclean);
+    file.sync();
+    current = moved;
+  }
+
+  /** Makes {@code slot} the bytes of a descriptor slot: the text, then NULs. */
+  static void fill(ByteBuffer slot, Descriptor descriptor) throws BlockException {
+    byte[] text = descriptor.format();
+    // The last byte stays NUL: some readers take the text for a C string.
+    if (text.length >= SparseLayout.SLOT_BYTES) {
+      throw new BlockException(
+          Reason.NOT_SUPPORTED,
+          descriptor.file()
+              + ": descriptor: "
+              + text.length
+              + " bytes (expected: < "
+              + SparseLayout.SLOT_BYTES
+              + ")");
+    }
+    slot.clear().put(text);
+    Zeros.fill(slot);
+    slot.flip();
+  }
+
+  private void writeHeader(long descriptorSector, boolean unclean) throws BlockException {
+    long oldSector = header.getLong(DESCRIPTOR_OFFSET_AT);
+    byte oldUnclean = header.get(UNCLEAN_SHUTDOWN_AT);
+    header.putLong(DESCRIPTOR_OFFSET_AT, descriptorSector);
+    header.put(UNCLEAN_SHUTDOWN_AT, (byte) (unclean ? 1 : 0));
+    boolean written = false;
+    try {
+      file.write(0, header.clear(), Blocking.ALLOWED);
+      written = true;
+    } finally {
+      if (!written) {
+        header.putLong(DESCRIPTOR_OFFSET_AT, oldSector).put(UNCLEAN_SHUTDOWN_AT, oldUnclean);
+      }
+    }
+  }
+
+  private static Descriptor withNewContentId(Descriptor descriptor) {
+    long cid = newContentId();
+    Descriptor changed = descriptor.withCid(cid);
+    return changed.has(LONG_CONTENT_ID)
+        ? changed.withDdb(LONG_CONTENT_ID, longContentId(cid))
+        : changed;
+  }
+
+  /** A random content id that is not one of the two with a meaning. */
+  static long newContentId() {
+    long cid;
+    do {
+      cid = Integer.toUnsignedLong(RANDOM.nextInt());
+    } while (cid >= INITIAL_CID);
+    return cid;
+  }
+
+  /** 128 bits in hexadecimal that end with the content id, as VMware writes them. */
+  static String longContentId(long cid) {
+    byte[] random = new byte[12];
+    RANDOM.nextBytes(random);
+    return HexFormat.of().formatHex(random) + "%08x".formatted(cid);
+  }
+
+  private static ByteBuffer direct(byte[] bytes) {
+    return ByteBuffer.allocateDirect(bytes.length).put(bytes).flip();
+  }
+}

@@ -1,0 +1,60 @@
+package io.filterd.vmdk;
+
+import io.filterd.block.BlockException;
+import io.filterd.block.Blocking;
+import io.filterd.block.Completion;
+import io.filterd.block.Durability;
+import io.filterd.block.file.BlockFile;
+import java.nio.ByteBuffer;
+
+/** An extent's file on a file system. */
+final class StoredExtent implements ExtentFile {
+  private final BlockFile file;
+
+  /** Takes over the open file. */
+  StoredExtent(BlockFile file) {
+    this.file = file;
+  }
+
+  @Override
+  public String name() {
+    return file.path().toString();
+  }
+
+  @Override
+  public long sizeBytes() throws BlockException {
+    return file.sizeBytes();
+  }
+
+  @Override
+  public boolean read(long position, ByteBuffer target, Blocking blocking) throws BlockException {
+    return file.read(position, target, blocking) == Completion.DONE;
+  }
+
+  @Override
+  public boolean write(long position, ByteBuffer source, Blocking blocking) throws BlockException {
+    return file.write(position, source, Durability.BUFFERED, blocking) == Completion.DONE;
+  }
+
+  @Override
+  public void sync() throws BlockException {
+    file.dataSync();
+  }
+
+  @Override
+  public void truncate(long sizeBytes) throws BlockException {
+    file.truncate(sizeBytes);
+  }
+
+  @Override
+  public void punchHole(long position, long length) throws BlockException {
+    if (!file.punchHole(position, length)) {
+      Zeros.write(this, position, length);
+    }
+  }
+
+  @Override
+  public void close() throws BlockException {
+    file.close();
+  }
+}

@@ -1,0 +1,451 @@
+package io.filterd.vmdk;
+
+import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.Blocking;
+import io.filterd.block.file.AtomicFile;
+import io.filterd.block.file.BlockFile;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+
+/**
+ * A disk in the VMDK format: its descriptor, and the mapping of its content to files. What is
+ * stored may be ciphertext: {@link #encryption} says so, and whoever has the key stands in front of
+ * {@link #link}.
+ *
+ * <p>Read and written: monolithicSparse, version 1, with its tables in place. Read: every sparse,
+ * split, flat, VMFS and stream-optimized disk. An open file is locked: for writing by one opener,
+ * against other processes and qemu too.
+ */
+public final class VmdkDisk implements AutoCloseable {
+  /** The entry of the disk database that names our two descriptor slots, without {@code ddb.}. */
+  private static final String SLOTS_KEY = "filterd.slots";
+
+  private static final long GEOMETRY_CYLINDERS_LIMIT = 65_535;
+
+  private final DescriptorStore store;
+  private final BlockDevice link;
+  private final String format;
+  private final Optional<EncryptionMetadata> encryption;
+
+  private VmdkDisk(DescriptorStore store, BlockDevice link, String format) throws FormatException {
+    this.store = store;
+    this.link = link;
+    this.format = format;
+    this.encryption = EncryptionMetadata.from(store.current());
+  }
+
+  /**
+   * Makes an empty thin disk: monolithicSparse. The file is there whole or not at all.
+   *
+   * @throws java.nio.file.FileAlreadyExistsException if there is something of this name
+   */
+  public static void create(Path path, CreateOptions options) throws IOException, BlockException {
+    SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
+    boolean made = false;
+    BlockFile blockFile = BlockFile.create(path);
+    try (ExtentFile file = new StoredExtent(blockFile)) {
+      writeEmpty(file, layout, descriptor(path, options));
+      AtomicFile.syncFolderOf(path);
+      made = true;
+    } finally {
+      if (!made) {
+        Files.deleteIfExists(path);
+      }
+    }
+  }
+
+  private static void writeEmpty(ExtentFile file, SparseLayout layout, Descriptor descriptor)
+      throws BlockException {
+    file.truncate(layout.overheadSectors() * SECTOR_BYTES);
+    writeDirectory(file, layout, true);
+    writeDirectory(file, layout, false);
+    ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
+    EmbeddedDescriptor.fill(slot, descriptor);
+    file.write((long) SparseLayout.FIRST_SLOT * SECTOR_BYTES, slot, Blocking.ALLOWED);
+    file.sync();
+    // The header last: until it is there the file is no VMDK at all.
+    ByteBuffer header = ByteBuffer.allocateDirect(SparseExtentHeader.SIZE_BYTES);
+    layout.header().writeTo(header);
+    file.write(0, header.flip(), Blocking.ALLOWED);
+    file.sync();
+  }
+
+  private static void writeDirectory(ExtentFile file, SparseLayout layout, boolean redundant)
+      throws BlockException {
+    int count = layout.tableCount();
+    ByteBuffer directory =
+        ByteBuffer.allocateDirect(count * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    for (int i = 0; i < count; i++) {
+      directory.putInt((int) (redundant ? layout.redundantTable(i) : layout.table(i)));
+    }
+    SparseExtentHeader header = layout.header();
+    long sector = redundant ? header.redundantDirectoryOffset() : header.directoryOffset();
+    file.write(sector * SECTOR_BYTES, directory.flip(), Blocking.ALLOWED);
+  }
+
+  private static Descriptor descriptor(Path path, CreateOptions options) throws FormatException {
+    long sectors = options.sizeBytes() / SECTOR_BYTES;
+    long cylinders = Math.min(Math.max(1, sectors / (255 * 63)), GEOMETRY_CYLINDERS_LIMIT);
+    long cid = EmbeddedDescriptor.newContentId();
+    String name = path.getFileName().toString().replace("\"", "");
+    String text =
+        """
+        # Disk DescriptorFile
+        version=1
+        encoding="UTF-8"
+        CID=%08x
+        parentCID=ffffffff
+        createType="monolithicSparse"
+
+        # Extent description
+        RW %d SPARSE "%s"
+
+        # The Disk Data Base
+        #DDB
+
+        ddb.virtualHWVersion = "14"
+        ddb.geometry.cylinders = "%d"
+        ddb.geometry.heads = "255"
+        ddb.geometry.sectors = "63"
+        ddb.adapterType = "lsilogic"
+        ddb.longContentID = "%s"
+        ddb.%s = "%s"
+        """
+            .formatted(
+                cid,
+                sectors,
+                name,
+                cylinders,
+                EmbeddedDescriptor.longContentId(cid),
+                SLOTS_KEY,
+                SparseLayout.SLOTS);
+    Descriptor descriptor =
+        Descriptor.parse(
+            path.toString(),
+            (long) SparseLayout.FIRST_SLOT * SECTOR_BYTES,
+            text.getBytes(StandardCharsets.UTF_8));
+    if (options.policy().isPresent()) {
+      descriptor = descriptor.withDdb(CreateOptions.POLICY_KEY, options.policy().get());
+    }
+    return options.encryption().isPresent()
+        ? options.encryption().get().writeTo(descriptor)
+        : descriptor;
+  }
+
+  /**
+   * Opens a disk by its file: the one with the descriptor.
+   *
+   * @throws FormatException if the file is no VMDK, is damaged, or is of a kind that can't be read
+   * @throws IOException if it can't be opened, or is in use
+   */
+  public static VmdkDisk open(Path path, Access access) throws IOException, BlockException {
+    ExtentFile file = openFile(path, access);
+    boolean opened = false;
+    try {
+      VmdkDisk disk =
+          startsWithMagic(file) ? openSparse(file, access) : openText(path, file, access);
+      opened = true;
+      return disk;
+    } finally {
+      if (!opened) {
+        file.close();
+      }
+    }
+  }
+
+  private static ExtentFile openFile(Path path, Access access) throws IOException {
+    BlockFile file =
+        BlockFile.open(
+            path,
+            access == Access.READ_ONLY ? BlockFile.Access.READ_ONLY : BlockFile.Access.READ_WRITE);
+    boolean locked = false;
+    try {
+      file.lock();
+      locked = true;
+      return new StoredExtent(file);
+    } finally {
+      if (!locked) {
+        closeQuietly(file);
+      }
+    }
+  }
+
+  private static void closeQuietly(BlockFile file) throws IOException {
+    try {
+      file.close();
+    } catch (BlockException closing) {
+      throw new IOException(closing);
+    }
+  }
+
+  private static boolean startsWithMagic(ExtentFile file) throws BlockException {
+    if (file.sizeBytes() < Integer.BYTES) {
+      return false;
+    }
+    ByteBuffer head = ByteBuffer.allocateDirect(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    file.read(0, head, Blocking.ALLOWED);
+    return head.getInt(0) == SparseExtentHeader.MAGIC;
+  }
+
+  private static ByteBuffer sector(ExtentFile file, long position)
+      throws FormatException, BlockException {
+    if (file.sizeBytes() < position + SECTOR_BYTES) {
+      throw new FormatException(
+          file.name(), file.sizeBytes(), "header", "the file ends here", SECTOR_BYTES + " bytes");
+    }
+    ByteBuffer bytes = ByteBuffer.allocateDirect(SECTOR_BYTES);
+    file.read(position, bytes, Blocking.ALLOWED);
+    return bytes.flip();
+  }
+
+  private static VmdkDisk openSparse(ExtentFile file, Access access)
+      throws FormatException, BlockException {
+    ByteBuffer headerBytes = sector(file, 0);
+    SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, headerBytes);
+    header.checkFits(file.name(), 0, file.sizeBytes());
+    if (header.descriptorOffset() == 0) {
+      throw new FormatException(
+          file.name(), 28, "descriptorOffset", "0", "a descriptor; open the disk by that file");
+    }
+    Descriptor descriptor = embedded(file, header);
+    checkReadable(descriptor);
+    if (descriptor.sizeBytes() != header.capacityBytes()) {
+      throw new FormatException(
+          file.name(),
+          12,
+          "capacity",
+          header.capacitySectors() + " sectors",
+          descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
+    }
+    if (access == Access.READ_ONLY) {
+      return new VmdkDisk(
+          new TextDescriptor(descriptor), extent(file, header), descriptor.createType());
+    }
+    if (header.isCompressed() || header.version() > 2) {
+      throw new FormatException(
+          file.name(),
+          4,
+          "version",
+          header.version() + (header.isCompressed() ? ", compressed" : ""),
+          "1 or 2, to write the disk; it can be read, and imported into a new one");
+    }
+    boolean twoSlots =
+        descriptor.ddb(SLOTS_KEY).filter(SparseLayout.SLOTS::equals).isPresent()
+            && (header.descriptorOffset() == SparseLayout.FIRST_SLOT
+                || header.descriptorOffset() == SparseLayout.SECOND_SLOT)
+            && header.descriptorSectors() == SparseLayout.SLOT_SECTORS;
+    EmbeddedDescriptor store = new EmbeddedDescriptor(file, headerBytes, descriptor, twoSlots);
+    return new VmdkDisk(store, SparseLink.open(file, header, store), descriptor.createType());
+  }
+
+  /** The mapping of one sparse extent, for reading. */
+  private static BlockDevice extent(ExtentFile file, SparseExtentHeader header)
+      throws FormatException, BlockException {
+    if (!header.isCompressed()) {
+      return new SparseExtent(file, header);
+    }
+    SparseExtentHeader effective = header;
+    if (header.directoryOffset() == SparseExtentHeader.DIRECTORY_AT_END) {
+      // Footer marker, footer, end-of-stream marker: a sector each.
+      long at = file.sizeBytes() / SECTOR_BYTES * SECTOR_BYTES - 2L * SECTOR_BYTES;
+      effective = SparseExtentHeader.parse(file.name(), at, sector(file, Math.max(0, at)));
+      effective.checkFits(file.name(), at, file.sizeBytes());
+      if (effective.directoryOffset() == SparseExtentHeader.DIRECTORY_AT_END
+          || effective.capacitySectors() != header.capacitySectors()
+          || effective.grainSectors() != header.grainSectors()) {
+        throw new FormatException(
+            file.name(), at, "footer", "other than the header", "the header with its directory");
+      }
+    }
+    return new StreamExtent(file, effective);
+  }
+
+  private static Descriptor embedded(ExtentFile file, SparseExtentHeader header)
+      throws FormatException, BlockException {
+    long position = header.descriptorOffset() * SECTOR_BYTES;
+    ByteBuffer bytes = ByteBuffer.allocateDirect(header.descriptorSectors() * SECTOR_BYTES);
+    file.read(position, bytes, Blocking.ALLOWED);
+    bytes.flip();
+    byte[] text = new byte[bytes.remaining()];
+    bytes.get(text);
+    return Descriptor.parse(file.name(), position, text);
+  }
+
+  /** Refuses what is ciphertext of somebody else's, or has a parent. */
+  private static void checkReadable(Descriptor descriptor) throws FormatException {
+    if (descriptor.header("encryptionKeys").isPresent()
+        || descriptor.ddb("iofilters").filter(f -> f.contains("vmwarevmcrypt")).isPresent()) {
+      throw new FormatException(
+          descriptor.file(),
+          0,
+          "encryptionKeys",
+          "encrypted by VMware",
+          "a disk that VMware has decrypted first; its data format is not published");
+    }
+    if (descriptor.parentCid() != Descriptor.NO_PARENT) {
+      throw new FormatException(
+          descriptor.file(),
+          0,
+          "parentCID",
+          "%08x".formatted(descriptor.parentCid()),
+          "ffffffff: disks with snapshots are not opened yet; consolidate them first");
+    }
+  }
+
+  private static VmdkDisk openText(Path path, ExtentFile file, Access access)
+      throws IOException, BlockException {
+    if (file.sizeBytes() > Descriptor.LARGEST_TEXT_BYTES) {
+      throw new FormatException(
+          file.name(), 0, "magic", "neither a sparse extent nor a descriptor", "a VMDK");
+    }
+    ByteBuffer bytes = ByteBuffer.allocateDirect((int) file.sizeBytes());
+    file.read(0, bytes, Blocking.ALLOWED);
+    byte[] text = new byte[bytes.flip().remaining()];
+    bytes.get(text);
+    Descriptor descriptor = Descriptor.parse(file.name(), 0, text);
+    checkReadable(descriptor);
+    if (access == Access.READ_WRITE) {
+      throw new FormatException(
+          file.name(),
+          0,
+          "createType",
+          descriptor.createType(),
+          "monolithicSparse, to write the disk; it can be read, and imported into a new one");
+    }
+    List<BlockDevice> extents = new ArrayList<>();
+    boolean opened = false;
+    try {
+      for (ExtentLine line : descriptor.extents()) {
+        extents.add(extent(path, file.name(), line));
+      }
+      VmdkDisk disk =
+          new VmdkDisk(
+              new TextDescriptor(descriptor), new Concatenation(extents), descriptor.createType());
+      opened = true;
+      return disk;
+    } finally {
+      if (opened) {
+        file.close();
+      } else {
+        for (BlockDevice extent : extents) {
+          extent.close();
+        }
+      }
+    }
+  }
+
+  private static BlockDevice extent(Path descriptor, String name, ExtentLine line)
+      throws IOException, BlockException {
+    return switch (line.type()) {
+      case ZERO -> new ZeroExtent(line.sizeBytes());
+      case FLAT, VMFS -> {
+        ExtentFile file = extentFile(descriptor, name, line);
+        long start = line.offsetSectors() * SECTOR_BYTES;
+        if (file.sizeBytes() - start < line.sizeBytes()) {
+          long size = file.sizeBytes();
+          file.close();
+          throw new FormatException(
+              file.name(), size, "extent", size + " bytes", start + line.sizeBytes() + " bytes");
+        }
+        yield new FlatExtent(file, start, line.sizeBytes());
+      }
+      case SPARSE -> {
+        ExtentFile file = extentFile(descriptor, name, line);
+        boolean opened = false;
+        try {
+          SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, sector(file, 0));
+          header.checkFits(file.name(), 0, file.sizeBytes());
+          if (header.capacityBytes() != line.sizeBytes()) {
+            throw new FormatException(
+                file.name(),
+                12,
+                "capacity",
+                header.capacitySectors() + " sectors",
+                line.sectors() + ", as the descriptor says");
+          }
+          BlockDevice extent = extent(file, header);
+          opened = true;
+          yield extent;
+        } finally {
+          if (!opened) {
+            file.close();
+          }
+        }
+      }
+      case VMFSSPARSE, VMFSRDM, VMFSRAW, SESPARSE, VSANSPARSE ->
+          throw new FormatException(
+              name,
+              line.byteOffset(),
+              "extent type",
+              line.type().name(),
+              "FLAT, VMFS, SPARSE or ZERO");
+    };
+  }
+
+  /** Opens an extent's file: in the descriptor's folder, and nowhere else. */
+  private static ExtentFile extentFile(Path descriptor, String name, ExtentLine line)
+      throws IOException {
+    String fileName = line.fileName().orElse("");
+    if (fileName.isEmpty()
+        || fileName.equals(".")
+        || fileName.equals("..")
+        || fileName.indexOf('/') >= 0
+        || fileName.indexOf('\\') >= 0
+        || fileName.indexOf('\0') >= 0
+        || fileName.equals(descriptor.getFileName().toString())) {
+      throw new FormatException(
+          name, line.byteOffset(), "extent file", fileName, "a file in the descriptor's folder");
+    }
+    return openFile(descriptor.resolveSibling(fileName), Access.READ_ONLY);
+  }
+
+  /** The descriptor as it is on the disk. */
+  public Descriptor descriptor() {
+    return store.current();
+  }
+
+  /** The disk's create type: what kind of VMDK it is. */
+  public String format() {
+    return format;
+  }
+
+  /** How the content is encrypted, if it is. As it was when the disk was opened. */
+  public Optional<EncryptionMetadata> encryption() {
+    return encryption;
+  }
+
+  /** The name of the storage policy that the descriptor gives. */
+  public Optional<String> policy() throws FormatException {
+    return store.current().ddb(CreateOptions.POLICY_KEY);
+  }
+
+  /** The content as it is stored. Closed with this disk, or before it. */
+  public BlockDevice link() {
+    return link;
+  }
+
+  /**
+   * Changes the descriptor. A crash leaves the old one or the new one; when this returns the new
+   * one is durable.
+   */
+  public void rewriteDescriptor(UnaryOperator<Descriptor> change) throws BlockException {
+    store.rewrite(change);
+  }
+
+  /** Closes the mapping and the files. */
+  @Override
+  public void close() throws BlockException {
+    link.close();
+  }
+}

@@ -1,0 +1,142 @@
+package io.filterd.vmdk;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.Blocking;
+import io.filterd.block.Durability;
+import io.filterd.block.file.BlockFile;
+import io.filterd.block.file.FileDevice;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Against qemu-img and libvmdk: they read what we write, we read what they write. */
+class VmdkDiskIT {
+  private static final int SIZE_BYTES = 40 << 20;
+
+  @TempDir Path folder;
+
+  @Test
+  void makesDisksThatOthersTakeForTheirOwn() throws Exception {
+    Path disk = folder.resolve("disk.vmdk");
+    Path raw = folder.resolve("disk.raw");
+    VmdkDisk.create(disk, CreateOptions.ofSize(SIZE_BYTES));
+    long seed = Long.getLong("test.seed", System.nanoTime());
+    try (BlockDevice vmdk = VmdkDisk.open(disk, Access.READ_WRITE).link();
+        BlockDevice shadow = FileDevice.create(raw, SIZE_BYTES)) {
+      scribble(vmdk, new Random(seed));
+      scribble(shadow, new Random(seed));
+    }
+
+    assertThat(run("qemu-img", "check", "-f", "vmdk", disk.toString()))
+        .as("seed %d", seed)
+        .contains("No errors were found");
+    assertThat(run("qemu-img", "info", "-f", "vmdk", disk.toString())).contains("monolithicSparse");
+    assertThat(run("vmdkinfo", disk.toString())).contains("Monolithic sparse");
+    run("qemu-img", "compare", "-f", "vmdk", "-F", "raw", disk.toString(), raw.toString());
+    // qemu writes into our tables, and we read it.
+    run("qemu-io", "-f", "vmdk", "-c", "write -P 0x5a 20M 1M", disk.toString());
+    run("qemu-io", "-f", "raw", "-c", "write -P 0x5a 20M 1M", raw.toString());
+    assertSame(disk, raw, seed);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "monolithicSparse",
+        "monolithicFlat",
+        "twoGbMaxExtentSparse",
+        "twoGbMaxExtentFlat",
+        "streamOptimized"
+      })
+  void readsWhatQemuMakes(String subformat) throws Exception {
+    Path raw = folder.resolve("source.raw");
+    Path disk = folder.resolve("made.vmdk");
+    long seed = Long.getLong("test.seed", System.nanoTime());
+    try (BlockDevice source = FileDevice.create(raw, SIZE_BYTES)) {
+      scribble(source, new Random(seed));
+    }
+    run(
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "vmdk",
+        "-o",
+        "subformat=" + subformat,
+        raw.toString(),
+        disk.toString());
+
+    assertSame(disk, raw, seed);
+  }
+
+  @Test
+  void keepsOthersFromWritingWhileItIsOpen() throws Exception {
+    Path disk = folder.resolve("disk.vmdk");
+    VmdkDisk.create(disk, CreateOptions.ofSize(SIZE_BYTES));
+    try (VmdkDisk open = VmdkDisk.open(disk, Access.READ_WRITE)) {
+      assertThat(open.link().info().sizeBytes()).isEqualTo(SIZE_BYTES);
+
+      assertThatThrownBy(() -> VmdkDisk.open(disk, Access.READ_WRITE))
+          .isInstanceOf(IOException.class);
+      assertThatThrownBy(() -> run("qemu-io", "-f", "vmdk", "-c", "write 0 64k", disk.toString()))
+          .hasMessageContaining("lock");
+    }
+  }
+
+  /** Writes, trims and flushes at random. */
+  private static void scribble(BlockDevice device, Random random) throws BlockException {
+    ByteBuffer bytes = ByteBuffer.allocateDirect(300 << 10);
+    for (int i = 0; i < 60; i++) {
+      int length = 512 * random.nextInt(1, 600);
+      long offset = 512L * random.nextInt((SIZE_BYTES - length) / 512);
+      bytes.clear();
+      for (int at = 0; at < bytes.capacity(); at += 8) {
+        bytes.putLong(at, random.nextLong());
+      }
+      device.write(offset, bytes.limit(length), Durability.BUFFERED, Blocking.ALLOWED);
+      if (i % 7 == 0) {
+        long at = 512L * random.nextInt((SIZE_BYTES - (1 << 20)) / 512);
+        device.trim(at, 1 << 20, Durability.BUFFERED, Blocking.ALLOWED);
+      }
+      if (i % 11 == 0) {
+        device.flush(Blocking.ALLOWED);
+      }
+    }
+  }
+
+  private void assertSame(Path disk, Path raw, long seed) throws Exception {
+    Path copy = Files.createTempDirectory(folder, "copy").resolve("copy.raw");
+    try (BlockDevice vmdk = VmdkDisk.open(disk, Access.READ_ONLY).link();
+        BlockDevice target = FileDevice.create(copy, SIZE_BYTES)) {
+      assertThat(DiskCopy.copy(vmdk, target, (done, total) -> true)).isTrue();
+    }
+    try (FileDevice ours = FileDevice.open(copy, BlockFile.Access.READ_ONLY)) {
+      assertThat(ours.info().sizeBytes()).isEqualTo(SIZE_BYTES);
+    }
+    assertThat(Files.mismatch(copy, raw)).as("seed %d: first difference", seed).isEqualTo(-1);
+  }
+
+  private static String run(String... command) throws IOException, InterruptedException {
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    process.getOutputStream().close();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+    if (process.exitValue() != 0) {
+      throw new IOException(String.join(" ", command) + ": " + output);
+    }
+    return output;
+  }
+}
