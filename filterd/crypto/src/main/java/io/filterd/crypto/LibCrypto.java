@@ -43,18 +43,6 @@ final class LibCrypto {
   private static final MethodHandle CTRL =
       handle(FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
 
-  // For the data path. A unit takes about a microsecond, so these calls need not let the collector
-  // run, which makes them as cheap as a call from C. Contexts and buffers are plain addresses.
-  private static final MethodHandle REINIT =
-      handle(
-          FunctionDescriptor.of(
-              JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT),
-          Linker.Option.critical(false));
-  private static final MethodHandle CRYPT =
-      handle(
-          FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT),
-          Linker.Option.critical(false));
-
   private final String version;
   private final MemorySegment aes256Xts;
   private final MemorySegment aes256Gcm;
@@ -229,6 +217,19 @@ final class LibCrypto {
 
   /** One context for each direction: they differ in the schedule of the data half of the key. */
   private final class Xts extends NativeContext {
+    // For the data path. A unit takes about a microsecond, so these calls need not let the
+    // collector
+    // run, which makes them as cheap as a call from C. Contexts and buffers are plain addresses.
+    private static final MethodHandle REINIT =
+        handle(
+            FunctionDescriptor.of(
+                JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT),
+            Linker.Option.critical(false));
+    private static final MethodHandle CRYPT =
+        handle(
+            FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT),
+            Linker.Option.critical(false));
+
     private final MemorySegment encipher;
     private final MemorySegment decipher;
 

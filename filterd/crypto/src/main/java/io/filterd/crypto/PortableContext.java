@@ -1,7 +1,7 @@
 package io.filterd.crypto;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.security.GeneralSecurityException;
@@ -21,8 +21,8 @@ final class PortableContext implements XtsContext {
   /** x^128 = x^7 + x^2 + x + 1 (IEEE 1619-2018, 5.2). */
   private static final long REDUCTION = 0x87;
 
-  private static final ValueLayout.OfLong LITTLE_ENDIAN_LONG =
-      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final VarHandle LITTLE_ENDIAN_LONG =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Cipher encipher;
   private final Cipher decipher;
@@ -83,26 +83,25 @@ final class PortableContext implements XtsContext {
       blocks = new byte[unitBytes];
       masks = new long[unitBytes / Long.BYTES];
     }
-    MemorySegment from = MemorySegment.ofBuffer(source);
-    MemorySegment to = MemorySegment.ofBuffer(target);
-    MemorySegment scratch = MemorySegment.ofArray(blocks);
     long low = tweakLow;
-    for (long at = 0; at < from.byteSize(); at += unitBytes) {
-      int length = (int) Math.min(unitBytes, from.byteSize() - at);
-      computeMasks(low++, tweakHigh, scratch, length);
-      mask(from, at, scratch, 0, length);
+    for (int at = 0; at < source.remaining(); at += unitBytes) {
+      int length = Math.min(unitBytes, source.remaining() - at);
+      computeMasks(low++, tweakHigh, length);
+      source.get(source.position() + at, blocks, 0, length);
+      mask(length);
       aes(aes, length);
-      mask(scratch, 0, to, at, length);
+      mask(length);
+      target.put(target.position() + at, blocks, 0, length);
     }
   }
 
   /** The masks of a unit: the enciphered tweak, and each next one times x. */
-  private void computeMasks(long tweakLow, long tweakHigh, MemorySegment scratch, int length) {
-    scratch.set(LITTLE_ENDIAN_LONG, 0, tweakLow);
-    scratch.set(LITTLE_ENDIAN_LONG, Long.BYTES, tweakHigh);
+  private void computeMasks(long tweakLow, long tweakHigh, int length) {
+    LITTLE_ENDIAN_LONG.set(blocks, 0, tweakLow);
+    LITTLE_ENDIAN_LONG.set(blocks, Long.BYTES, tweakHigh);
     aes(tweak, BLOCK_BYTES);
-    long low = scratch.get(LITTLE_ENDIAN_LONG, 0);
-    long high = scratch.get(LITTLE_ENDIAN_LONG, Long.BYTES);
+    long low = (long) LITTLE_ENDIAN_LONG.get(blocks, 0);
+    long high = (long) LITTLE_ENDIAN_LONG.get(blocks, Long.BYTES);
     for (int i = 0; i < length / Long.BYTES; i += LONGS_PER_BLOCK) {
       masks[i] = low;
       masks[i + 1] = high;
@@ -112,10 +111,10 @@ final class PortableContext implements XtsContext {
     }
   }
 
-  private void mask(MemorySegment from, long fromAt, MemorySegment to, long toAt, int length) {
+  private void mask(int length) {
     for (int i = 0; i < length / Long.BYTES; i++) {
-      long at = (long) i * Long.BYTES;
-      to.set(LITTLE_ENDIAN_LONG, toAt + at, from.get(LITTLE_ENDIAN_LONG, fromAt + at) ^ masks[i]);
+      int at = i * Long.BYTES;
+      LITTLE_ENDIAN_LONG.set(blocks, at, (long) LITTLE_ENDIAN_LONG.get(blocks, at) ^ masks[i]);
     }
   }
 
