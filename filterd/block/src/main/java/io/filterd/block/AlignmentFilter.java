@@ -1,46 +1,66 @@
 package io.filterd.block;
 
+import io.filterd.block.BlockException.Reason;
 import java.nio.ByteBuffer;
-import java.util.concurrent.ConcurrentLinkedQueue;
 
 /**
- * Lets clients use smaller blocks than the device below takes. The only read-modify-write in the
- * house: a cipher or a chain never sees a part of its block.
+ * Takes requests of any alignment, and of any length up to 32 MiB, for a device that takes whole
+ * blocks only: the only read-modify-write of the house. A request that is aligned already is passed
+ * on as it is. Of any other, the whole blocks in the middle are passed on, and those at the ends
+ * are read, changed and written back. Requests above the maximum of the device below are split.
  *
- * <p>Locks: a range of blocks below, shared by requests of whole blocks, exclusive to change a part
- * of one. Held across calls of the device below, since that is what it guards: nobody may write a
- * block between its reading and its writing.
+ * <p>The last block of the device below may be cut short by its end; it is whole as it is.
+ *
+ * <p>What must not block and is not aligned is only read; changes would block.
  */
 public final class AlignmentFilter extends IoFilter {
+  /** The longest read or write, if the device below takes no longer ones: what NBD clients send. */
+  private static final int MAXIMUM_BYTES = 1 << 25;
+
+  /** Up to here one request with a copy is cheaper than two or three without. */
+  private static final int SCRATCH_BYTES = 1 << 16;
+
   private final DeviceInfo info;
-  private final int blockBytes;
-  private final int maximumBytes;
   private final long sizeBytes;
-  private final RangeLock blocks;
-  private final ConcurrentLinkedQueue<ByteBuffer> scratch = new ConcurrentLinkedQueue<>();
+
+  /** The blocks of the device below. */
+  private final int blockBytes;
+
+  private final long mask;
+  private final int belowMaximumBytes;
+
+  private final int scratchBytes;
+  private final Pool<ByteBuffer> scratch;
 
   /**
-   * Takes over {@code below}.
-   *
-   * @param minimumBytes the block that clients may use: a power of two
+   * Guards blocks against being changed between a read and the write that follows it: whoever does
+   * that locks them exclusive, whoever only writes whole blocks, shared. Held across calls of the
+   * device below, since that is what it guards.
+   */
+  private final RangeLock lock;
+
+  /**
+   * A device with a minimum block of {@code minimumBytes}, a power of two, or of that of {@code
+   * below} if it is smaller; takes over {@code below}.
    */
   public AlignmentFilter(BlockDevice below, int minimumBytes) {
     super(below);
-    DeviceInfo given = below.info();
-    BlockSizes sizes = given.blockSizes();
+    DeviceInfo belowInfo = below.info();
+    BlockSizes sizes = belowInfo.blockSizes();
+    this.sizeBytes = belowInfo.sizeBytes();
     this.blockBytes = sizes.minimum();
-    this.maximumBytes = sizes.maximum();
-    this.sizeBytes = given.sizeBytes();
-    this.blocks = new RangeLock(Math.max(blockBytes, 512));
-    this.info =
-        new DeviceInfo(
-            sizeBytes,
-            new BlockSizes(
-                Math.min(minimumBytes, blockBytes),
-                sizes.preferred(),
-                Math.max(maximumBytes, 32 << 20)),
-            given.allocationUnitBytes(),
-            given.capabilities());
+    this.mask = blockBytes - 1L;
+    this.belowMaximumBytes = sizes.maximum();
+    int wanted = Math.max(SCRATCH_BYTES, 2 * blockBytes);
+    this.scratchBytes = Math.min(wanted, belowMaximumBytes) / blockBytes * blockBytes;
+    this.scratch = new Pool<>(() -> ByteBuffer.allocateDirect(scratchBytes));
+    this.lock = new RangeLock(blockBytes);
+    int minimum = Math.min(minimumBytes, blockBytes);
+    DeviceInfo aligned =
+        belowInfo.withBlockSizes(
+            new BlockSizes(minimum, sizes.preferred(), Math.max(belowMaximumBytes, MAXIMUM_BYTES)));
+    // A part of a block is zeroed by writing it.
+    this.info = minimum < blockBytes ? aligned.without(Capability.FAST_ZERO) : aligned;
   }
 
   @Override
@@ -48,257 +68,258 @@ public final class AlignmentFilter extends IoFilter {
     return info;
   }
 
-  private boolean isWhole(long offset, long length) {
-    long end = offset + length;
-    return offset % blockBytes == 0 && (end % blockBytes == 0 || end == sizeBytes);
-  }
-
-  private long blockStart(long offset) {
-    return offset / blockBytes * blockBytes;
-  }
-
-  private long blockEnd(long end) {
-    return Math.min(sizeBytes, Math.ceilDiv(end, blockBytes) * blockBytes);
-  }
-
   @Override
   public Extents read(long offset, ByteBuffer target, Blocking blocking) throws BlockException {
     int length = target.remaining();
-    if (isWhole(offset, length) && length <= maximumBytes) {
+    if (length <= belowMaximumBytes && isAligned(offset, offset + length)) {
       return below.read(offset, target, blocking);
     }
-    if (blocking == Blocking.FORBIDDEN) {
-      return Extents.WOULD_BLOCK;
-    }
-    return readPieces(offset, target);
-  }
-
-  private Extents readPieces(long offset, ByteBuffer target) throws BlockException {
-    int start = target.position();
+    int position = target.position();
     int limit = target.limit();
-    long end = offset + target.remaining();
-    Extents.Builder parts = new Extents.Builder();
     boolean done = false;
     try {
+      Extents.Builder extents = new Extents.Builder();
+      long end = offset + length;
       for (long at = offset; at < end; ) {
-        int piece = (int) pieceBytes(at, end);
-        target.limit(target.position() + piece);
-        Extents extents =
-            isWhole(at, piece) ? below.read(at, target, Blocking.ALLOWED) : readPart(at, target);
-        target.limit(limit);
-        for (int i = 0; i < extents.count(); i++) {
-          parts.add(extents.lengthBytes(i, piece), extents.kind(i));
+        long next = endOfPiece(at, end);
+        target.limit(position + (int) (next - offset));
+        if (!(isAligned(at, next)
+            ? readBlocks(at, target, extents, blocking)
+            : readPart(at, target, extents, blocking))) {
+          return Extents.WOULD_BLOCK;
         }
-        at += piece;
+        at = next;
       }
       done = true;
-      return parts.build();
+      return extents.build();
     } finally {
-      target.limit(limit).position(done ? limit : start);
+      target.limit(limit).position(done ? limit : position);
     }
   }
 
-  /** Reads a part of one block. */
-  private Extents readPart(long offset, ByteBuffer target) throws BlockException {
-    ByteBuffer block = takeScratch();
+  private boolean readBlocks(
+      long offset, ByteBuffer target, Extents.Builder extents, Blocking blocking)
+      throws BlockException {
+    int length = target.remaining();
+    Extents found = below.read(offset, target, blocking);
+    extents.add(found, length, 0, length);
+    return found != Extents.WOULD_BLOCK;
+  }
+
+  private boolean readPart(
+      long offset, ByteBuffer target, Extents.Builder extents, Blocking blocking)
+      throws BlockException {
+    int length = target.remaining();
+    long from = floor(offset);
+    int blocksLength = (int) (ceiling(offset + length) - from);
+    int skip = (int) (offset - from);
+    ByteBuffer blocks = scratch.take();
     try {
-      long blockStart = blockStart(offset);
-      int blockLength = (int) (blockEnd(offset + 1) - blockStart);
-      block.clear().limit(blockLength);
-      Extents extents = below.read(blockStart, block, Blocking.ALLOWED);
-      int skip = (int) (offset - blockStart);
-      block.limit(skip + target.remaining()).position(skip);
-      int length = target.remaining();
-      target.put(block);
-      return part(extents, blockLength, skip, length);
+      Extents found = below.read(from, blocks.limit(blocksLength).position(0), blocking);
+      if (found == Extents.WOULD_BLOCK) {
+        return false;
+      }
+      target.put(target.position(), blocks, skip, length).position(target.limit());
+      extents.add(found, blocksLength, skip, length);
+      return true;
     } finally {
-      scratch.add(block);
+      scratch.giveBack(blocks);
     }
-  }
-
-  /**
-   * The parts of {@code extents}, which describe {@code total} bytes, that lie in a range of it.
-   */
-  private static Extents part(Extents extents, long total, long skip, long length) {
-    if (extents.count() == 1) {
-      return Extents.all(extents.kind(0));
-    }
-    Extents.Builder parts = new Extents.Builder();
-    long at = 0;
-    for (int i = 0; i < extents.count(); i++) {
-      long end = at + extents.lengthBytes(i, total);
-      parts.add(Math.max(0, Math.min(end, skip + length) - Math.max(at, skip)), extents.kind(i));
-      at = end;
-    }
-    return parts.build();
-  }
-
-  /** A part of one block, or whole blocks, at most the longest request below. */
-  private long pieceBytes(long at, long end) {
-    if (at % blockBytes != 0 || end - at < blockBytes) {
-      return Math.min(blockEnd(at + 1), end) - at;
-    }
-    long wholeEnd = end == sizeBytes ? end : blockStart(end);
-    return Math.min(wholeEnd - at, maximumBytes);
-  }
-
-  private ByteBuffer takeScratch() {
-    ByteBuffer block = scratch.poll();
-    return block == null ? ByteBuffer.allocateDirect(blockBytes) : block;
   }
 
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
     int length = source.remaining();
-    if (isWhole(offset, length) && length <= maximumBytes) {
-      if (!blocks.lockShared(offset, length, blocking)) {
-        return Completion.WOULD_BLOCK;
-      }
-      try {
-        return below.write(offset, source, durability, blocking);
-      } finally {
-        blocks.unlockShared(offset, length);
-      }
+    if (length <= belowMaximumBytes && isAligned(offset, offset + length)) {
+      return writeBlocks(offset, source, durability, blocking);
     }
     if (blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    int start = source.position();
+    int position = source.position();
     int limit = source.limit();
-    long end = offset + length;
     boolean done = false;
     try {
+      long end = offset + length;
       for (long at = offset; at < end; ) {
-        int piece = (int) pieceBytes(at, end);
-        source.limit(source.position() + piece);
-        if (isWhole(at, piece)) {
-          writeWhole(at, source, durability);
+        long next = endOfPiece(at, end);
+        source.limit(position + (int) (next - offset));
+        if (isAligned(at, next)) {
+          writeBlocks(at, source, durability, Blocking.ALLOWED);
         } else {
           writePart(at, source, durability);
         }
-        source.limit(limit);
-        at += piece;
+        at = next;
       }
       done = true;
       return Completion.DONE;
     } finally {
-      source.limit(limit).position(done ? limit : start);
+      source.limit(limit).position(done ? limit : position);
     }
   }
 
-  private void writeWhole(long offset, ByteBuffer source, Durability durability)
+  private Completion writeBlocks(
+      long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
     int length = source.remaining();
-    blocks.lockShared(offset, length, Blocking.ALLOWED);
+    if (!lock.lockShared(offset, length, blocking)) {
+      return Completion.WOULD_BLOCK;
+    }
     try {
-      below.write(offset, source, durability, Blocking.ALLOWED);
+      return below.write(offset, source, durability, blocking);
     } finally {
-      blocks.unlockShared(offset, length);
+      lock.unlockShared(offset, length);
     }
   }
 
-  /** Changes a part of one block: the read-modify-write. */
   private void writePart(long offset, ByteBuffer source, Durability durability)
       throws BlockException {
-    long blockStart = blockStart(offset);
-    int blockLength = (int) (blockEnd(offset + 1) - blockStart);
-    ByteBuffer block = takeScratch();
-    blocks.lockExclusive(blockStart, blockLength, Blocking.ALLOWED);
+    int length = source.remaining();
+    long from = floor(offset);
+    long to = ceiling(offset + length);
+    int skip = (int) (offset - from);
+    ByteBuffer blocks = scratch.take();
+    lock.lockExclusive(from, to - from, Blocking.ALLOWED);
     try {
-      block.clear().limit(blockLength);
-      below.read(blockStart, block, Blocking.ALLOWED);
-      block.put((int) (offset - blockStart), source, source.position(), source.remaining());
-      below.write(blockStart, block.flip(), durability, Blocking.ALLOWED);
+      // What the source covers whole need not be read.
+      boolean headIsPartial = skip > 0;
+      boolean tailIsPartial = offset + length < to;
+      long tail = floor(to - 1);
+      if (headIsPartial && tailIsPartial && tail - from <= blockBytes) {
+        readInto(blocks, from, from, to);
+      } else {
+        if (headIsPartial) {
+          readInto(blocks, from, from, Math.min(to, from + blockBytes));
+        }
+        if (tailIsPartial) {
+          readInto(blocks, from, tail, to);
+        }
+      }
+      blocks.limit((int) (to - from)).position(0);
+      blocks.put(skip, source, source.position(), length);
+      below.write(from, blocks, durability, Blocking.ALLOWED);
       source.position(source.limit());
     } finally {
-      blocks.unlockExclusive(blockStart, blockLength);
-      scratch.add(block);
+      lock.unlockExclusive(from, to - from);
+      scratch.giveBack(blocks);
     }
+  }
+
+  /** Reads a range of blocks into its place in a buffer that begins with the block {@code base}. */
+  private Extents readInto(ByteBuffer blocks, long base, long from, long to) throws BlockException {
+    blocks.limit((int) (to - base)).position((int) (from - base));
+    return below.read(from, blocks, Blocking.ALLOWED);
   }
 
   @Override
   public Completion zero(
       long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
       throws BlockException {
-    if (mode.fast() && !isWhole(offset, length)) {
-      throw new BlockException(
-          BlockException.Reason.NOT_SUPPORTED, "only whole blocks are zeroed fast");
-    }
-    if (!isWhole(offset, length) && blocking == Blocking.FORBIDDEN) {
-      return Completion.WOULD_BLOCK;
-    }
-    long wholeStart = Math.ceilDiv(offset, blockBytes) * blockBytes;
     long end = offset + length;
-    long wholeEnd = end == sizeBytes ? end : blockStart(end);
-    if (wholeEnd <= wholeStart) {
-      zeroParts(offset, end, durability);
-      return Completion.DONE;
+    if (isAligned(offset, end)) {
+      return zeroBlocks(offset, length, mode, durability, blocking);
     }
-    if (!blocks.lockShared(wholeStart, wholeEnd - wholeStart, blocking)) {
+    if (blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    try {
-      Completion completion =
-          below.zero(wholeStart, wholeEnd - wholeStart, mode, durability, blocking);
-      if (completion == Completion.WOULD_BLOCK) {
-        return completion;
-      }
-    } finally {
-      blocks.unlockShared(wholeStart, wholeEnd - wholeStart);
+    long from = ceiling(offset);
+    long to = end == sizeBytes ? end : floor(end);
+    // First the blocks: if that is refused, nothing was changed.
+    if (from < to) {
+      zeroBlocks(from, to - from, mode, durability, Blocking.ALLOWED);
+    } else if (mode.fast()) {
+      throw new BlockException(
+          Reason.NOT_SUPPORTED, "zeroing less than a block is no faster than writing it");
     }
-    zeroParts(offset, wholeStart, durability);
-    zeroParts(wholeEnd, end, durability);
+    zeroParts(offset, end, mode.allocates(), durability);
     return Completion.DONE;
   }
 
-  /** Zeros what is less than a block each; blocks that are zeros already are left alone. */
-  private void zeroParts(long offset, long end, Durability durability) throws BlockException {
-    for (long at = offset; at < end; ) {
-      long piece = Math.min(blockEnd(at + 1), end) - at;
-      long blockStart = blockStart(at);
-      Extents block = below.extents(blockStart, blockEnd(at + 1) - blockStart, Blocking.ALLOWED);
-      if (!block.isAll(ExtentKind.ZERO)) {
-        ByteBuffer zeros = ByteBuffer.allocateDirect((int) piece);
-        writePart(at, zeros, durability);
-      }
-      at += piece;
+  private Completion zeroBlocks(
+      long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
+      throws BlockException {
+    if (!lock.lockShared(offset, length, blocking)) {
+      return Completion.WOULD_BLOCK;
+    }
+    try {
+      return below.zero(offset, length, mode, durability, blocking);
+    } finally {
+      lock.unlockShared(offset, length);
     }
   }
 
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    if (isWhole(offset, length)) {
-      if (!blocks.lockShared(offset, length, blocking)) {
-        return Completion.WOULD_BLOCK;
-      }
-      try {
-        return below.trim(offset, length, durability, blocking);
-      } finally {
-        blocks.unlockShared(offset, length);
-      }
+    long end = offset + length;
+    if (isAligned(offset, end)) {
+      return trimBlocks(offset, length, durability, blocking);
     }
-    if (blocking == Blocking.FORBIDDEN) {
+    boolean zeroes = info.can(Capability.TRIM);
+    if (zeroes && blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    long wholeStart = Math.ceilDiv(offset, blockBytes) * blockBytes;
-    long end = offset + length;
-    long wholeEnd = end == sizeBytes ? end : blockStart(end);
-    if (wholeEnd <= wholeStart) {
-      trimParts(offset, end, durability);
-      return Completion.DONE;
+    long from = ceiling(offset);
+    long to = end == sizeBytes ? end : floor(end);
+    Completion completion =
+        from < to ? trimBlocks(from, to - from, durability, blocking) : Completion.DONE;
+    if (zeroes) {
+      zeroParts(offset, end, false, durability);
     }
-    trim(wholeStart, wholeEnd - wholeStart, durability, blocking);
-    trimParts(offset, wholeStart, durability);
-    trimParts(wholeEnd, end, durability);
-    return Completion.DONE;
+    return completion;
   }
 
-  /** A part of a block gives nothing back, but reads as zeros like the rest. */
-  private void trimParts(long offset, long end, Durability durability) throws BlockException {
-    if (info.can(Capability.TRIM)) {
-      zeroParts(offset, end, durability);
+  private Completion trimBlocks(long offset, long length, Durability durability, Blocking blocking)
+      throws BlockException {
+    if (!lock.lockShared(offset, length, blocking)) {
+      return Completion.WOULD_BLOCK;
+    }
+    try {
+      return below.trim(offset, length, durability, blocking);
+    } finally {
+      lock.unlockShared(offset, length);
+    }
+  }
+
+  /** Zeroes the parts of blocks at the ends of a range. */
+  private void zeroParts(long offset, long end, boolean allocates, Durability durability)
+      throws BlockException {
+    long head = floor(offset);
+    long tail = floor(end);
+    boolean tailIsPartial = tail < end && end < sizeBytes;
+    if (head < offset || (tailIsPartial && tail == head)) {
+      zeroPart(offset, Math.min(end, ceiling(head + 1)), allocates, durability);
+    }
+    if (tailIsPartial && tail > head) {
+      zeroPart(tail, end, allocates, durability);
+    }
+  }
+
+  /** Zeroes a part of one block. */
+  private void zeroPart(long offset, long end, boolean allocates, Durability durability)
+      throws BlockException {
+    long from = floor(offset);
+    long to = ceiling(end);
+    ByteBuffer block = scratch.take();
+    lock.lockExclusive(from, to - from, Blocking.ALLOWED);
+    try {
+      Extents found = readInto(block, from, from, to);
+      if (found.isAll(ExtentKind.ZERO) && !allocates) {
+        // No space is taken for zeros. But what made them zeros may not be durable.
+        if (durability == Durability.DURABLE) {
+          below.flush(Blocking.ALLOWED);
+        }
+        return;
+      }
+      for (int i = (int) (offset - from); i < end - from; i++) {
+        block.put(i, (byte) 0);
+      }
+      block.limit((int) (to - from)).position(0);
+      below.write(from, block, durability, Blocking.ALLOWED);
+    } finally {
+      lock.unlockExclusive(from, to - from);
+      scratch.giveBack(block);
     }
   }
 
@@ -309,16 +330,44 @@ public final class AlignmentFilter extends IoFilter {
 
   @Override
   public Extents extents(long offset, long length, Blocking blocking) throws BlockException {
-    if (isWhole(offset, length)) {
-      return below.extents(offset, length, blocking);
+    long from = floor(offset);
+    long blocksLength = ceiling(offset + length) - from;
+    Extents found = below.extents(from, blocksLength, blocking);
+    return found == Extents.WOULD_BLOCK || blocksLength == length
+        ? found
+        : found.part(blocksLength, offset - from, length);
+  }
+
+  /**
+   * Where the next piece of a range ends: whole blocks as far as possible, or a part that fits the
+   * scratch buffer with all blocks that it touches.
+   */
+  private long endOfPiece(long at, long end) {
+    if (isAligned(at, end)) {
+      return Math.min(end, at + belowMaximumBytes);
     }
-    long start = blockStart(offset);
-    long total = blockEnd(offset + length) - start;
-    Extents extents = below.extents(start, total, blocking);
-    if (extents == Extents.WOULD_BLOCK) {
-      return extents;
+    if (ceiling(end) - floor(at) <= scratchBytes) {
+      return end;
     }
-    long described = extents.totalBytes(total);
-    return part(extents, described, offset - start, Math.min(length, start + described - offset));
+    return at == floor(at)
+        ? Math.min(floor(end), at + belowMaximumBytes)
+        : Math.min(end, ceiling(at));
+  }
+
+  private boolean isAligned(long offset, long end) {
+    return (offset & mask) == 0 && ((end & mask) == 0 || end == sizeBytes);
+  }
+
+  private long floor(long offset) {
+    return offset & ~mask;
+  }
+
+  /** Where the block that ends at or after {@code end} ends. */
+  private long ceiling(long end) {
+    long floor = floor(end);
+    if (floor == end) {
+      return end;
+    }
+    return floor > sizeBytes - blockBytes ? sizeBytes : floor + blockBytes;
   }
 }

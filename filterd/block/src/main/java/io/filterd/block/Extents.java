@@ -76,9 +76,24 @@ public final class Extents {
     return total;
   }
 
-  /** Whether the whole range is of this kind. */
+  /** Whether all that is described is of this kind: the whole range, unless it ended early. */
   public boolean isAll(ExtentKind kind) {
     return kinds.length == 1 && kinds[0] == kind;
+  }
+
+  /**
+   * What a part of the range is made of, as far as it is described here.
+   *
+   * @param requestBytes the length of the range that was asked for
+   * @param skipBytes where the part begins, in bytes from the start of the range: less than what is
+   *     described
+   * @param lengthBytes the length of the part
+   */
+  public Extents part(long requestBytes, long skipBytes, long lengthBytes) {
+    if (lengths.length == 1 && lengths[0] == WHOLE) {
+      return this;
+    }
+    return new Builder().add(this, requestBytes, skipBytes, lengthBytes).build();
   }
 
   @Override
@@ -113,6 +128,21 @@ public final class Extents {
       lengths[count] = lengthBytes;
       kinds[count] = kind;
       count++;
+      return this;
+    }
+
+    /**
+     * Adds what another answer says of a part of its range; the parameters are those of {@link
+     * Extents#part}.
+     */
+    public Builder add(Extents extents, long requestBytes, long skipBytes, long lengthBytes) {
+      long end = skipBytes + lengthBytes;
+      long at = 0;
+      for (int i = 0; i < extents.count(); i++) {
+        long next = at + extents.lengthBytes(i, requestBytes);
+        add(Math.max(0, Math.min(next, end) - Math.max(at, skipBytes)), extents.kind(i));
+        at = next;
+      }
       return this;
     }
 
