@@ -1,0 +1,152 @@
+package io.filterd.daemon;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
+import io.filterd.inventory.DiskName;
+import io.filterd.nbd.Exports;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The disks that are served, as NBD exports. A disk that should be served and can't be is
+ * <em>locked</em>: its export is listed and refuses with the reason. Safe for many threads.
+ */
+final class Attachments implements Exports {
+  /** How long a client waits for a disk that is just being attached. */
+  private static final long ATTACH_WAIT_SECONDS = 30;
+
+  /** One disk that is served, or should be. */
+  private static final class Slot {
+    final CountDownLatch settled = new CountDownLatch(1);
+    private volatile @Nullable DiskStack stack;
+    private volatile @Nullable String lockedBecause;
+    private volatile boolean ending;
+  }
+
+  private final ConcurrentSkipListMap<DiskName, Slot> slots = new ConcurrentSkipListMap<>();
+
+  /**
+   * Announces a disk: from now on clients find its export, and wait. False if it is there already.
+   */
+  boolean begin(DiskName name) {
+    return slots.putIfAbsent(name, new Slot()) == null;
+  }
+
+  /** The disk is open. */
+  void attached(DiskName name, DiskStack stack) {
+    Slot slot = slot(name);
+    slot.stack = stack;
+    slot.settled.countDown();
+  }
+
+  /** The disk could not be opened; its export refuses. */
+  void locked(DiskName name, String reason) {
+    Slot slot = slot(name);
+    slot.lockedBecause = reason;
+    slot.settled.countDown();
+  }
+
+  private Slot slot(DiskName name) {
+    Slot slot = slots.get(name);
+    if (slot == null) {
+      throw new IllegalStateException("disk " + name + ": not begun");
+    }
+    return slot;
+  }
+
+  /** Refuses new clients of a disk. */
+  void end(DiskName name) {
+    slot(name).ending = true;
+  }
+
+  /** Forgets a disk. */
+  void remove(DiskName name) {
+    slots.remove(name);
+  }
+
+  /** The open disk of this name. */
+  Optional<DiskStack> stack(DiskName name) {
+    Slot slot = slots.get(name);
+    return slot == null ? Optional.empty() : Optional.ofNullable(slot.stack);
+  }
+
+  /** Whether the disk is served, or should be. */
+  boolean contains(DiskName name) {
+    return slots.containsKey(name);
+  }
+
+  /** Why a disk is locked, if it is. */
+  Optional<String> lockedBecause(DiskName name) {
+    Slot slot = slots.get(name);
+    return slot == null ? Optional.empty() : Optional.ofNullable(slot.lockedBecause);
+  }
+
+  /** The disks that are served, or should be. */
+  List<DiskName> disks() {
+    return List.copyOf(slots.keySet());
+  }
+
+  @Override
+  public List<String> names() {
+    return slots.keySet().stream().map(DiskName::toString).toList();
+  }
+
+  @Override
+  public Optional<Lease> open(String export) throws BlockException {
+    DiskName name = find(export);
+    Slot slot = name == null ? null : slots.get(name);
+    if (name == null || slot == null) {
+      return Optional.empty();
+    }
+    try {
+      if (!slot.settled.await(ATTACH_WAIT_SECONDS, TimeUnit.SECONDS)) {
+        throw new BlockException(Reason.IO_ERROR, "disk " + name + " is still being attached");
+      }
+    } catch (InterruptedException stop) {
+      Thread.currentThread().interrupt();
+      throw new BlockException(Reason.SHUTTING_DOWN, "the daemon is stopping", stop);
+    }
+    DiskStack stack = slot.stack;
+    if (stack == null) {
+      throw new BlockException(
+          Reason.IO_ERROR, "disk " + name + " is locked: " + slot.lockedBecause);
+    }
+    if (slot.ending) {
+      throw new BlockException(Reason.SHUTTING_DOWN, "disk " + name + " is being detached");
+    }
+    return Optional.of(new DiskLease(name.toString(), stack.device()));
+  }
+
+  /** The empty name stands for the only disk, if there is one only. */
+  private @Nullable DiskName find(String export) {
+    if (export.isEmpty()) {
+      return slots.size() == 1 ? slots.firstKey() : null;
+    }
+    try {
+      return DiskName.parse(export);
+    } catch (IllegalArgumentException noDisk) {
+      return null;
+    }
+  }
+
+  /** A client's use of a disk; the server knows when it ends, so nothing is counted here. */
+  private record DiskLease(String name, BlockDevice device) implements Lease {
+    @Override
+    public String description() {
+      return "";
+    }
+
+    @Override
+    public boolean readOnly() {
+      return false;
+    }
+
+    @Override
+    public void close() {}
+  }
+}

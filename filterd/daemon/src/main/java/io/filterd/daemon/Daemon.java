@@ -1,0 +1,136 @@
+package io.filterd.daemon;
+
+import io.filterd.daemon.control.ControlServer;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
+import io.filterd.inventory.DiskRecord;
+import io.filterd.nbd.NbdServer;
+import java.io.IOException;
+import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The daemon: a host that is served over NBD and takes commands, from start to stop. */
+public final class Daemon implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Daemon.class);
+
+  private final Host host;
+  private final NbdServer nbd;
+  private final ControlServer control;
+  private final CountDownLatch closed = new CountDownLatch(1);
+  private boolean closing;
+
+  private Daemon(Host host, NbdServer nbd, ControlServer control) {
+    this.host = host;
+    this.nbd = nbd;
+    this.control = control;
+  }
+
+  /**
+   * Starts: listens first, so that clients connect at once and wait, then opens the disks that were
+   * attached when the daemon last ran.
+   */
+  public static Daemon start(DaemonConfig config) throws OperationException {
+    ProcessSecrecy.apply();
+    Host host = Host.open(config);
+    NbdServer nbd = null;
+    ControlServer control = null;
+    boolean started = false;
+    try {
+      List<DiskRecord> disks = host.announce();
+      makeFolders(config);
+      // Opening the provider and the cache takes longer than listening: side by side.
+      Thread opening =
+          Thread.ofPlatform().daemon().name("attach").unstarted(() -> reattach(host, disks));
+      if (!disks.isEmpty()) {
+        opening.start();
+      }
+      nbd = NbdServer.start(config.nbd(), host.attachments());
+      host.serving(nbd);
+      control =
+          ControlServer.start(
+              config.control().socket(), config.control().mode(), host, Host.operations());
+      started = true;
+      return new Daemon(host, nbd, control);
+    } catch (IOException failure) {
+      throw new OperationException(
+          Code.CONFLICT,
+          failure.getMessage() + ": stop what uses it, or change the configuration",
+          failure);
+    } finally {
+      if (!started) {
+        if (nbd != null) {
+          nbd.close();
+        }
+        host.close();
+      }
+    }
+  }
+
+  private static void reattach(Host host, List<DiskRecord> disks) {
+    host.warmUp();
+    disks.forEach(host::reattach);
+  }
+
+  /** Sockets live in folders that may be gone after a reboot. */
+  private static void makeFolders(DaemonConfig config) throws IOException {
+    Files.createDirectories(config.control().socket().getParent());
+    for (SocketAddress address : config.nbd().listen()) {
+      if (address instanceof UnixDomainSocketAddress unix) {
+        Path folder = unix.getPath().getParent();
+        if (folder != null) {
+          Files.createDirectories(folder);
+        }
+      }
+    }
+  }
+
+  /** What may be asked of the daemon, without its socket. */
+  public Host host() {
+    return host;
+  }
+
+  /** Where it serves NBD. */
+  public List<SocketAddress> addresses() {
+    return nbd.addresses();
+  }
+
+  /** The URIs of an export. */
+  public List<String> uris(String export) {
+    return NbdUri.of(nbd.addresses(), export);
+  }
+
+  /** Waits until the daemon has stopped. */
+  public void awaitStop() throws InterruptedException {
+    closed.await();
+  }
+
+  /**
+   * Stops, in order: no more commands, no more clients, requests in flight finished, disks flushed
+   * and closed, keys wiped.
+   */
+  @Override
+  public void close() throws OperationException {
+    synchronized (this) {
+      if (closing) {
+        return;
+      }
+      closing = true;
+    }
+    try {
+      control.close();
+      nbd.close();
+      host.close();
+      LOG.info("stopped");
+    } catch (IOException failure) {
+      throw new OperationException(Code.IO, "the control socket: " + failure.getMessage(), failure);
+    } finally {
+      closed.countDown();
+    }
+  }
+}

@@ -1,0 +1,268 @@
+package io.filterd.daemon;
+
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
+import io.filterd.nbd.NbdServerConfig;
+import io.filterd.policy.yaml.Problem;
+import io.filterd.policy.yaml.Problems;
+import io.filterd.policy.yaml.YamlMap;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The daemon's configuration: one YAML file. Relative paths in it start at its folder, those of key
+ * providers at the state folder.
+ *
+ * @param state the folder of the inventory and the providers' files
+ * @param disks the folder where new disks go
+ * @param policies the folder of storage policies
+ * @param control how commands reach the daemon
+ * @param nbd where disks are served
+ * @param keys where keys come from
+ * @param engine the XTS engine: {@code auto} or a name
+ */
+public record DaemonConfig(
+    Path state,
+    Path disks,
+    Path policies,
+    Control control,
+    NbdServerConfig nbd,
+    Keys keys,
+    String engine) {
+  private static final int MAX_FILE_BYTES = 256 << 10;
+  private static final Pattern MODE = Pattern.compile("0?[0-7]{3}");
+  private static final Set<PosixFilePermission> OWNER_ONLY =
+      Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
+
+  /**
+   * How commands reach the daemon.
+   *
+   * @param socket the Unix socket
+   * @param mode its permissions: who may open it may do everything
+   */
+  public record Control(Path socket, Set<PosixFilePermission> mode) {}
+
+  /**
+   * Where keys come from.
+   *
+   * @param defaultProvider the provider of policies that name none
+   * @param cacheEntries data keys held at once: the most encrypted disks attached
+   * @param providers by name
+   */
+  public record Keys(String defaultProvider, int cacheEntries, Map<String, Provider> providers) {}
+
+  /**
+   * A key provider.
+   *
+   * @param type its type
+   * @param settings its own settings
+   */
+  public record Provider(String type, Map<String, String> settings) {}
+
+  /** Reads a configuration. */
+  public static DaemonConfig load(Path file) throws OperationException {
+    String text;
+    try {
+      if (Files.size(file) > MAX_FILE_BYTES) {
+        throw new OperationException(Code.INVALID, file + ": too large for a configuration");
+      }
+      text = Files.readString(file, StandardCharsets.UTF_8);
+    } catch (NoSuchFileException missing) {
+      throw new OperationException(
+          Code.INVALID, "no configuration at " + file + ": name one with -c", missing);
+    } catch (IOException failure) {
+      throw new OperationException(
+          Code.INVALID, "can't read the configuration: " + failure.getMessage(), failure);
+    }
+    Problems problems = new Problems(file.toString());
+    DaemonConfig config =
+        parse(YamlMap.parse(text, problems), file.toAbsolutePath().resolveSibling(""));
+    if (!problems.isEmpty()) {
+      throw new OperationException(
+          Code.INVALID,
+          "the configuration has " + problems.list().size() + " problem(s):",
+          problems.list().stream().map(Problem::toString).toList());
+    }
+    return config;
+  }
+
+  private static DaemonConfig parse(YamlMap root, Path folder) {
+    long version = root.count("version", 0, 0, Integer.MAX_VALUE);
+    if (version != 1) {
+      root.problem("version", (root.has("version") ? version : "none") + " (expected: 1)");
+    }
+    Path state = path(root, "state", folder, "/var/lib/filterd");
+    Path disks = path(root, "disks", folder, state.resolve("disks").toString());
+    Path policies = path(root, "policies", folder, "policies");
+    YamlMap control = root.map("control");
+    Control controlConfig =
+        new Control(
+            path(control, "socket", folder, "/run/filterd/control.sock"), mode(control, "mode"));
+    control.end();
+    NbdServerConfig nbd = nbd(root.map("nbd"), folder);
+    Keys keys = keys(root.map("keys"), state);
+    YamlMap crypto = root.map("crypto");
+    String engine = crypto.text("engine");
+    crypto.end();
+    root.end();
+    return new DaemonConfig(
+        state, disks, policies, controlConfig, nbd, keys, engine == null ? "auto" : engine);
+  }
+
+  private static Path path(YamlMap map, String key, Path folder, String otherwise) {
+    String text = map.text(key);
+    return folder.resolve(text == null ? otherwise : text).normalize();
+  }
+
+  private static Set<PosixFilePermission> mode(YamlMap map, String key) {
+    String text = map.text(key);
+    if (text == null) {
+      return OWNER_ONLY;
+    }
+    if (!MODE.matcher(text).matches()) {
+      map.problem(key, text + " (expected: an octal mode such as \"0660\")");
+      return OWNER_ONLY;
+    }
+    int bits = Integer.parseInt(text, 8);
+    Set<PosixFilePermission> mode = EnumSet.noneOf(PosixFilePermission.class);
+    PosixFilePermission[] all = PosixFilePermission.values();
+    for (int i = 0; i < all.length; i++) {
+      if ((bits & (1 << (all.length - 1 - i))) != 0) {
+        mode.add(all[i]);
+      }
+    }
+    return mode;
+  }
+
+  private static NbdServerConfig nbd(YamlMap map, Path folder) {
+    NbdServerConfig defaults = NbdServerConfig.on(List.of());
+    List<SocketAddress> listen = new ArrayList<>();
+    for (YamlMap each : map.maps("listen")) {
+      SocketAddress address = address(each, folder);
+      if (address != null) {
+        listen.add(address);
+      }
+      each.end();
+    }
+    if (listen.isEmpty() && !map.has("listen")) {
+      listen.add(new InetSocketAddress(InetAddress.getLoopbackAddress(), 10809));
+    }
+    NbdServerConfig config =
+        new NbdServerConfig(
+            listen,
+            mode(map, "unixMode"),
+            (int) map.count("maxConnections", defaults.maxConnections(), 1, 100_000),
+            map.duration(
+                "handshakeTimeout",
+                defaults.handshakeTimeout(),
+                Duration.ofSeconds(1),
+                Duration.ofMinutes(10)),
+            map.duration(
+                "stallTimeout",
+                defaults.stallTimeout(),
+                Duration.ofSeconds(1),
+                Duration.ofHours(1)),
+            map.duration(
+                "drainTimeout",
+                defaults.drainTimeout(),
+                Duration.ofSeconds(1),
+                Duration.ofMinutes(10)),
+            (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
+            (int) map.bytes("maxOptionBytes", defaults.maxOptionBytes(), 16 << 10, 1 << 20),
+            (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20),
+            (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
+            (int) map.bytes("maxBytesInFlight", defaults.maxBytesInFlight(), 64 << 20, 1 << 30),
+            (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
+            (int) map.count("workers", defaults.workers(), 1, 1024));
+    map.end();
+    return config;
+  }
+
+  @SuppressWarnings(
+      "AddressSelection") // An address of this host, which has one or is a name for it.
+  private static @Nullable SocketAddress address(YamlMap map, Path folder) {
+    String tcp = map.text("tcp");
+    String unix = map.text("unix");
+    if ((tcp == null) == (unix == null)) {
+      map.problem("", "expected: either tcp: HOST:PORT or unix: PATH");
+      return null;
+    }
+    if (unix != null) {
+      Path path = folder.resolve(unix).normalize();
+      // The kernel's limit for the name of a socket.
+      if (path.toString().getBytes(StandardCharsets.UTF_8).length > 107) {
+        map.problem("unix", path + " (expected: at most 107 bytes)");
+        return null;
+      }
+      return UnixDomainSocketAddress.of(path);
+    }
+    int colon = tcp == null ? -1 : tcp.lastIndexOf(':');
+    try {
+      if (tcp != null && colon > 0) {
+        String host = tcp.substring(0, colon).replaceAll("^\\[|\\]$", "");
+        InetAddress[] found = InetAddress.getAllByName(host);
+        return new InetSocketAddress(found[0], Integer.parseInt(tcp.substring(colon + 1)));
+      }
+    } catch (IllegalArgumentException | UnknownHostException notAnAddress) {
+      // Told below, with the form that is expected.
+    }
+    map.problem("tcp", tcp + " (expected: HOST:PORT, for example 127.0.0.1:10809)");
+    return null;
+  }
+
+  private static Keys keys(YamlMap map, Path state) {
+    Map<String, Provider> providers = new LinkedHashMap<>();
+    YamlMap section = map.map("providers");
+    for (String name : section.keys()) {
+      YamlMap settings = section.map(name);
+      String type = settings.choice("type", "native", List.of("native"));
+      Map<String, String> values = new LinkedHashMap<>();
+      values.put("stateFile", path(settings, "stateFile", state, name + ".provider").toString());
+      values.put(
+          "passphraseFile",
+          path(settings, "passphraseFile", state, name + ".passphrase").toString());
+      values.put("backup", settings.choice("backup", "required", List.of("required", "waived")));
+      settings.end();
+      providers.put(name, new Provider(type, values));
+    }
+    section.end();
+    if (!map.has("providers")) {
+      providers.put(
+          "native",
+          new Provider(
+              "native",
+              Map.of(
+                  "stateFile", state.resolve("native.provider").toString(),
+                  "passphraseFile", state.resolve("native.passphrase").toString(),
+                  "backup", "required")));
+    }
+    String named = map.text("default");
+    String first = providers.isEmpty() ? "" : providers.keySet().iterator().next();
+    String chosen = named == null ? first : named;
+    if (!providers.containsKey(chosen)) {
+      map.problem(
+          "default", chosen + " (expected: one of " + String.join(", ", providers.keySet()) + ")");
+    }
+    int entries = (int) map.count("cacheEntries", 1024, 1, 1 << 20);
+    map.end();
+    return new Keys(chosen, entries, providers);
+  }
+}

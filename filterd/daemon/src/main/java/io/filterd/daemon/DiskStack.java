@@ -1,0 +1,172 @@
+package io.filterd.daemon;
+
+import io.filterd.block.AlignmentFilter;
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.CheckedDevice;
+import io.filterd.crypto.SectorCipher;
+import io.filterd.daemon.control.Results;
+import io.filterd.filter.FilterClass;
+import io.filterd.filter.FilterContext;
+import io.filterd.filter.FilterFactory;
+import io.filterd.filter.FilterSettings;
+import io.filterd.filter.Reporting;
+import io.filterd.policy.StoragePolicy;
+import io.filterd.vmdk.Chain;
+import io.filterd.vmdk.VmdkDisk;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * An open disk and everything that stands in front of it, from the mapping of its file to the
+ * device that clients see.
+ */
+final class DiskStack implements AutoCloseable {
+  /** A filter that runs. */
+  record Running(FilterFactory factory, BlockDevice filter, Map<String, Object> settings) {}
+
+  private final String name;
+  private final FilterRegistry filters;
+  private final VmdkDisk disk;
+  private final BlockDevice chain;
+  private final PolicyGate gate;
+  private final BlockDevice top;
+  private final Optional<Running> encryption;
+  private volatile List<Running> running;
+
+  private DiskStack(
+      String name,
+      FilterRegistry filters,
+      VmdkDisk disk,
+      BlockDevice chain,
+      Optional<Running> encryption,
+      List<Running> running,
+      BlockDevice filtered) {
+    this.name = name;
+    this.filters = filters;
+    this.disk = disk;
+    this.chain = chain;
+    this.encryption = encryption;
+    this.running = running;
+    this.gate = new PolicyGate(filtered);
+    this.top = new CheckedDevice(new AlignmentFilter(gate, 1));
+  }
+
+  /**
+   * Stacks a disk's pipeline: the cipher per link, the chain, the policy's filters in class order,
+   * and the only read-modify-write on top.
+   *
+   * @param disk taken over, and closed if this fails
+   * @param cipher the link's cipher, if it is encrypted; taken over by the filter
+   */
+  static DiskStack open(
+      String name,
+      FilterRegistry filters,
+      VmdkDisk disk,
+      Optional<SectorCipher> cipher,
+      StoragePolicy policy)
+      throws BlockException {
+    BlockDevice bottom = disk.link();
+    boolean opened = false;
+    try {
+      Optional<Running> encryption = Optional.empty();
+      if (cipher.isPresent()) {
+        FilterFactory factory = filters.get(FilterRegistry.ENCRYPTION);
+        BlockDevice filter =
+            factory.create(new Context(name, Map.of(), cipher), new CheckedDevice(bottom));
+        encryption = Optional.of(new Running(factory, filter, Map.of()));
+        bottom = filter;
+      }
+      bottom = new CheckedDevice(new Chain(List.of(new CheckedDevice(bottom))));
+      List<Running> running = new ArrayList<>();
+      BlockDevice filtered = stack(name, filters, policy, bottom, running);
+      DiskStack stack = new DiskStack(name, filters, disk, bottom, encryption, running, filtered);
+      opened = true;
+      return stack;
+    } finally {
+      if (!opened) {
+        bottom.close();
+      }
+    }
+  }
+
+  private static BlockDevice stack(
+      String name,
+      FilterRegistry filters,
+      StoragePolicy policy,
+      BlockDevice below,
+      List<Running> running)
+      throws BlockException {
+    BlockDevice top = below;
+    for (StoragePolicy.FilterUse use : policy.filters().reversed()) {
+      FilterFactory factory = filters.get(use.filter());
+      BlockDevice filter = factory.create(new Context(name, use.settings(), Optional.empty()), top);
+      running.addFirst(new Running(factory, filter, use.settings()));
+      top = new CheckedDevice(filter);
+    }
+    return top;
+  }
+
+  private record Context(String disk, Map<String, Object> values, Optional<SectorCipher> cipher)
+      implements FilterContext {
+    @Override
+    public FilterSettings settings() {
+      return new FilterSettings(values);
+    }
+
+    @Override
+    public <T> T service(Class<T> type) {
+      if (type == SectorCipher.class && cipher.isPresent()) {
+        return type.cast(cipher.get());
+      }
+      throw new IllegalArgumentException("service: no " + type.getName() + " here");
+    }
+  }
+
+  /** Exchanges the policy's filters under live requests. */
+  void apply(StoragePolicy policy) throws BlockException {
+    List<Running> next = new ArrayList<>();
+    gate.exchange(stack(name, filters, policy, chain, next));
+    running = next;
+  }
+
+  /** What clients see. */
+  BlockDevice device() {
+    return top;
+  }
+
+  VmdkDisk disk() {
+    return disk;
+  }
+
+  /** What runs, the filter nearest the client first. */
+  List<Results.Filter> filters() {
+    List<Results.Filter> results = new ArrayList<>();
+    running.forEach(each -> results.add(result(each)));
+    encryption.ifPresent(each -> results.add(result(each)));
+    return results;
+  }
+
+  private Results.Filter result(Running each) {
+    FilterClass filterClass = each.factory().filterClass();
+    Map<String, String> settings = new TreeMap<>();
+    each.settings().forEach((key, value) -> settings.put(key, String.valueOf(value)));
+    Map<String, Object> report =
+        each.filter() instanceof Reporting reporting ? reporting.report() : Map.of();
+    return new Results.Filter(
+        each.factory().name(),
+        filterClass.name().toLowerCase(java.util.Locale.ROOT),
+        filterClass.seesPlaintext() ? "plaintext" : "ciphertext",
+        settings,
+        report);
+  }
+
+  /** Flushes and closes everything, from the top down; the cipher's keys are wiped. */
+  @Override
+  public void close() throws BlockException {
+    top.close();
+  }
+}

@@ -1,0 +1,197 @@
+package io.filterd.daemon.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import io.filterd.daemon.control.Json;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.Results;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** Prints results: tables and sentences for people, or JSON for programs. */
+final class Output {
+  private final PrintWriter out;
+  private final boolean json;
+
+  Output(PrintWriter out, boolean json) {
+    this.out = out;
+    this.json = json;
+  }
+
+  /** Prints the result as JSON if that was asked for; true if it was. */
+  private boolean printedAsJson(Object result) {
+    if (json) {
+      try {
+        out.println(Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(result));
+      } catch (JsonProcessingException bug) {
+        throw new IllegalStateException(bug);
+      }
+      out.flush();
+    }
+    return json;
+  }
+
+  void print(Results.Done done) {
+    if (!printedAsJson(done)) {
+      out.println(done.message());
+      out.flush();
+    }
+  }
+
+  void print(Results.Disks disks) {
+    if (printedAsJson(disks)) {
+      return;
+    }
+    if (disks.disks().isEmpty()) {
+      out.println(
+          "No disks. Make one: filterd disk create vm1/disk0 --size 1GiB --policy encrypted");
+      out.flush();
+      return;
+    }
+    Table table = new Table("DISK", "STATE", ">SIZE", ">STORED", "POLICY", "ENCRYPTED", "FILE");
+    for (Results.Disk disk : disks.disks()) {
+      table.add(
+          disk.name(),
+          disk.state(),
+          Sizes.text(disk.sizeBytes()),
+          Sizes.text(disk.storedBytes()),
+          text(disk.policy()),
+          disk.encrypted() ? "yes" : "no",
+          disk.file());
+    }
+    out.print(table);
+    for (Results.Disk disk : disks.disks()) {
+      if (disk.reason() != null) {
+        out.println(disk.name() + ": " + disk.reason());
+      }
+    }
+    out.flush();
+  }
+
+  void print(Results.DiskDetails details) {
+    if (printedAsJson(details)) {
+      return;
+    }
+    Results.Disk disk = details.disk();
+    line("disk", disk.name());
+    line("state", disk.state() + (disk.reason() == null ? "" : ": " + disk.reason()));
+    line("size", Sizes.text(disk.sizeBytes()) + " (" + disk.sizeBytes() + " bytes)");
+    line("stored", Sizes.text(disk.storedBytes()));
+    line("file", disk.file());
+    line("format", details.format());
+    line("policy", text(disk.policy()));
+    line("compliance", details.compliance());
+    details.complianceReasons().forEach(reason -> line("", reason));
+    Results.Encryption encryption = details.encryption();
+    if (encryption == null) {
+      line("encryption", "none: the file holds plaintext");
+    } else {
+      line("encryption", encryption.cipher() + ", data unit " + Sizes.text(encryption.unitBytes()));
+      line("key", encryption.keyId() + " (provider " + encryption.provider() + ")");
+      line("check value", encryption.checkValue());
+      line("disk id", encryption.diskId());
+    }
+    details.uris().forEach(uri -> line("export", uri));
+    for (Map<String, Object> connection : details.connections()) {
+      line("client", pairs(connection));
+    }
+    for (Results.Filter filter : details.filters()) {
+      line("filter", filter.name() + " (" + filter.filterClass() + ", sees " + filter.sees() + ")");
+      if (!filter.settings().isEmpty()) {
+        line("", pairs(filter.settings()));
+      }
+      filter.report().forEach((name, value) -> line("", name + ": " + value(value)));
+    }
+    out.flush();
+  }
+
+  void print(Results.Policies policies) {
+    if (printedAsJson(policies)) {
+      return;
+    }
+    if (policies.policies().isEmpty()) {
+      out.println("No policies: put *.yaml files into the configuration's folder of policies.");
+      out.flush();
+      return;
+    }
+    Table table = new Table("POLICY", "FILTERS", "ENCRYPTION", ">DISKS", "DESCRIPTION");
+    for (Results.Policy policy : policies.policies()) {
+      table.add(
+          policy.name(),
+          policy.filters().isEmpty() ? "-" : String.join(", ", policy.filters()),
+          text(policy.encryption()),
+          Integer.toString(policy.disks().size()),
+          policy.description());
+    }
+    out.print(table);
+    out.flush();
+  }
+
+  void print(Results.Providers providers) {
+    if (printedAsJson(providers)) {
+      return;
+    }
+    Table table = new Table("PROVIDER", "TYPE", "STATE", "DEFAULT", "DETAILS");
+    for (Results.Provider provider : providers.providers()) {
+      table.add(
+          provider.name(),
+          provider.type(),
+          provider.state(),
+          provider.isDefault() ? "yes" : "",
+          String.join(" ", provider.details()));
+    }
+    out.print(table);
+    out.flush();
+  }
+
+  void print(Results.Version version) {
+    if (printedAsJson(version)) {
+      return;
+    }
+    out.println("filterd " + version.version() + (version.daemon() ? " (the running daemon)" : ""));
+    out.println("Java " + version.java() + ", XTS engine " + version.engine());
+    out.flush();
+  }
+
+  /** Prints a failure: a sentence, and its problems one per line. */
+  static void print(OperationException failure, boolean json, PrintWriter out, PrintWriter err) {
+    if (json) {
+      new Output(out, true)
+          .printedAsJson(
+              Map.of(
+                  "error",
+                  Map.of(
+                      "code",
+                      failure.code(),
+                      "message",
+                      String.valueOf(failure.getMessage()),
+                      "details",
+                      failure.details())));
+      return;
+    }
+    err.println("filterd: " + failure.getMessage());
+    failure.details().forEach(detail -> err.println("  " + detail));
+    err.flush();
+  }
+
+  private void line(String name, String value) {
+    out.printf("%-12s  %s%n", name, value);
+  }
+
+  private static String text(@Nullable String value) {
+    return value == null ? "-" : value;
+  }
+
+  private static String value(Object value) {
+    return value instanceof Map<?, ?> map ? pairs(map) : String.valueOf(value);
+  }
+
+  private static String pairs(Map<?, ?> map) {
+    List<String> pairs =
+        map.entrySet().stream()
+            .map(entry -> entry.getKey() + "=" + value(entry.getValue()))
+            .toList();
+    return String.join(" ", pairs);
+  }
+}

@@ -1,0 +1,205 @@
+package io.filterd.daemon.control;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import io.filterd.daemon.control.OperationException.Code;
+import java.io.BufferedOutputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.Channels;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Semaphore;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Answers commands on a Unix socket: one JSON line asks for one operation, JSON lines answer. Who
+ * may open the socket file may ask for everything: its mode is the access rule.
+ */
+public final class ControlServer implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(ControlServer.class);
+
+  /** A call is a few paths and names. */
+  private static final int MAX_CALL_BYTES = 64 << 10;
+
+  private static final int MAX_CONNECTIONS = 32;
+
+  private final Path socket;
+  private final ServerSocketChannel listener;
+  private final Operations operations;
+  private final Map<String, Operation<?, ?>> known;
+  private final Semaphore slots = new Semaphore(MAX_CONNECTIONS);
+  private final Set<SocketChannel> open = ConcurrentHashMap.newKeySet();
+
+  private ControlServer(
+      Path socket,
+      ServerSocketChannel listener,
+      Operations operations,
+      List<Operation<?, ?>> known) {
+    this.socket = socket;
+    this.listener = listener;
+    this.operations = operations;
+    this.known = known.stream().collect(Collectors.toMap(Operation::name, Function.identity()));
+  }
+
+  /**
+   * Starts to listen.
+   *
+   * @param socket where; a socket that nobody listens on any more is replaced
+   * @param mode the socket file's permissions
+   * @param known the operations that may be asked for
+   */
+  public static ControlServer start(
+      Path socket,
+      Set<PosixFilePermission> mode,
+      Operations operations,
+      List<Operation<?, ?>> known)
+      throws IOException {
+    removeStale(socket);
+    ServerSocketChannel listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+    try {
+      listener.bind(UnixDomainSocketAddress.of(socket));
+      Files.setPosixFilePermissions(socket, mode);
+    } catch (IOException | RuntimeException failure) {
+      listener.close();
+      throw failure;
+    }
+    ControlServer server = new ControlServer(socket, listener, operations, known);
+    Thread.ofPlatform().daemon().name("control").start(server::accept);
+    return server;
+  }
+
+  private static void removeStale(Path socket) throws IOException {
+    if (!Files.exists(socket)) {
+      return;
+    }
+    try (SocketChannel probe = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+      probe.connect(UnixDomainSocketAddress.of(socket));
+    } catch (IOException nobodyListens) {
+      Files.delete(socket);
+      return;
+    }
+    throw new IOException("another filterd answers on " + socket);
+  }
+
+  private void accept() {
+    try {
+      while (true) {
+        slots.acquireUninterruptibly();
+        SocketChannel channel = listener.accept();
+        open.add(channel);
+        Thread.ofPlatform().daemon().name("control-call").start(() -> serve(channel));
+      }
+    } catch (IOException closed) {
+      LOG.debug("control socket closed: {}", closed.toString());
+    }
+  }
+
+  private void serve(SocketChannel channel) {
+    try (channel) {
+      OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel));
+      byte @Nullable [] line = readLine(Channels.newInputStream(channel));
+      if (line == null) {
+        return;
+      }
+      answer(line, out);
+    } catch (IOException gone) {
+      LOG.debug("control client gone: {}", gone.toString());
+    } finally {
+      open.remove(channel);
+      slots.release();
+    }
+  }
+
+  private static byte @Nullable [] readLine(InputStream in) throws IOException {
+    ByteArrayOutputStream line = new ByteArrayOutputStream();
+    for (int next = in.read(); next != '\n'; next = in.read()) {
+      if (next < 0 || line.size() == MAX_CALL_BYTES) {
+        return null;
+      }
+      line.write(next);
+    }
+    return line.toByteArray();
+  }
+
+  private void answer(byte[] line, OutputStream out) throws IOException {
+    Requests.Answer answer;
+    try {
+      Requests.Call call = Json.MAPPER.readValue(line, Requests.Call.class);
+      Operation<?, ?> operation = known.get(call.operation());
+      if (operation == null) {
+        throw new OperationException(
+            Code.INVALID,
+            "operation: "
+                + call.operation()
+                + " is unknown to this daemon: is it of this version?");
+      }
+      answer = new Requests.Answer(null, run(operation, call.arguments(), out), null);
+    } catch (JsonProcessingException malformed) {
+      answer =
+          failure(
+              new OperationException(
+                  Code.INVALID, "not a call: " + malformed.getOriginalMessage()));
+    } catch (OperationException failure) {
+      answer = failure(failure);
+    } catch (RuntimeException bug) {
+      LOG.error("operation failed", bug);
+      answer = failure(new OperationException(Code.INTERNAL, "a bug in filterd: " + bug));
+    }
+    write(answer, out);
+  }
+
+  private <A, R> JsonNode run(Operation<A, R> operation, JsonNode arguments, OutputStream out)
+      throws OperationException, JsonProcessingException {
+    A parsed = Json.MAPPER.treeToValue(arguments, operation.arguments());
+    Progress progress =
+        (doneBytes, totalBytes) -> {
+          try {
+            write(new Requests.Answer(new Requests.Step(doneBytes, totalBytes), null, null), out);
+            return true;
+          } catch (IOException nobodyListens) {
+            return false;
+          }
+        };
+    return Json.MAPPER.valueToTree(operations.call(operation, parsed, progress));
+  }
+
+  private static Requests.Answer failure(OperationException failure) {
+    return new Requests.Answer(
+        null,
+        null,
+        new Requests.Failure(
+            failure.code(), String.valueOf(failure.getMessage()), failure.details()));
+  }
+
+  private static void write(Requests.Answer answer, OutputStream out) throws IOException {
+    out.write(Json.MAPPER.writeValueAsBytes(answer));
+    out.write('\n');
+    out.flush();
+  }
+
+  /** Stops listening, ends open connections, removes the socket file. */
+  @Override
+  public void close() throws IOException {
+    listener.close();
+    for (SocketChannel channel : open) {
+      channel.close();
+    }
+    Files.deleteIfExists(socket);
+  }
+}

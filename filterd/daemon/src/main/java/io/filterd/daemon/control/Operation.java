@@ -1,0 +1,66 @@
+package io.filterd.daemon.control;
+
+/**
+ * One thing that can be asked of filterd.
+ *
+ * @param name as it stands on the control socket
+ * @param arguments the type of its arguments
+ * @param result the type of its result
+ */
+public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) {
+  /** Says what answers. */
+  public static final Operation<Requests.None, Results.Version> VERSION =
+      new Operation<>("version", Requests.None.class, Results.Version.class);
+
+  /** Lists the disks. */
+  public static final Operation<Requests.None, Results.Disks> DISK_LIST =
+      new Operation<>("disk.list", Requests.None.class, Results.Disks.class);
+
+  /** Describes a disk. */
+  public static final Operation<Requests.Disk, Results.DiskDetails> DISK_INFO =
+      new Operation<>("disk.info", Requests.Disk.class, Results.DiskDetails.class);
+
+  /** Makes an empty disk. */
+  public static final Operation<Requests.CreateDisk, Results.DiskDetails> DISK_CREATE =
+      new Operation<>("disk.create", Requests.CreateDisk.class, Results.DiskDetails.class);
+
+  /** Makes a disk with the content of another. */
+  public static final Operation<Requests.ImportDisk, Results.DiskDetails> DISK_IMPORT =
+      new Operation<>("disk.import", Requests.ImportDisk.class, Results.DiskDetails.class);
+
+  /** Writes a disk's content to a new file. */
+  public static final Operation<Requests.ExportDisk, Results.Done> DISK_EXPORT =
+      new Operation<>("disk.export", Requests.ExportDisk.class, Results.Done.class);
+
+  /** Serves a disk. */
+  public static final Operation<Requests.AttachDisk, Results.DiskDetails> DISK_ATTACH =
+      new Operation<>("disk.attach", Requests.AttachDisk.class, Results.DiskDetails.class);
+
+  /** Serves a disk no more. */
+  public static final Operation<Requests.Disk, Results.Done> DISK_DETACH =
+      new Operation<>("disk.detach", Requests.Disk.class, Results.Done.class);
+
+  /** Lists the policies. */
+  public static final Operation<Requests.None, Results.Policies> POLICY_LIST =
+      new Operation<>("policy.list", Requests.None.class, Results.Policies.class);
+
+  /** Gives a disk another policy. */
+  public static final Operation<Requests.ApplyPolicy, Results.DiskDetails> POLICY_APPLY =
+      new Operation<>("policy.apply", Requests.ApplyPolicy.class, Results.DiskDetails.class);
+
+  /** Makes a key provider's secret. */
+  public static final Operation<Requests.Provider, Results.Done> PROVIDER_INIT =
+      new Operation<>("provider.init", Requests.Provider.class, Results.Done.class);
+
+  /** Copies a key provider's secret to a backup. */
+  public static final Operation<Requests.ProviderBackup, Results.Done> PROVIDER_BACKUP =
+      new Operation<>("provider.backup", Requests.ProviderBackup.class, Results.Done.class);
+
+  /** Restores a key provider's secret from a backup. */
+  public static final Operation<Requests.ProviderBackup, Results.Done> PROVIDER_RESTORE =
+      new Operation<>("provider.restore", Requests.ProviderBackup.class, Results.Done.class);
+
+  /** Says how the key providers are. */
+  public static final Operation<Requests.None, Results.Providers> PROVIDER_STATUS =
+      new Operation<>("provider.status", Requests.None.class, Results.Providers.class);
+}
