@@ -1,9 +1,9 @@
 package io.filterd.daemon.cli;
 
 import io.filterd.daemon.control.Progress;
+import java.io.Console;
 import java.io.PrintStream;
 import java.util.Locale;
-import java.util.Objects;
 import java.util.function.LongSupplier;
 
 /**
@@ -33,9 +33,10 @@ final class ProgressBar implements Progress {
     return isTerminal() ? new ProgressBar(terminal, label, System::nanoTime) : Progress.NONE;
   }
 
+  @SuppressWarnings("SystemConsoleNull") // It is null still, where the input is no terminal.
   private static boolean isTerminal() {
-    // Since JDK 22 there is always a console, which need not be a terminal.
-    return Objects.requireNonNull(System.console()).isTerminal();
+    Console console = System.console();
+    return console != null && console.isTerminal();
   }
 
   @Override
