@@ -95,7 +95,8 @@ class ServedDiskIT {
           "--iodepth=16",
           "--verify=crc32c",
           "--do_verify=1",
-          "--verify_fatal=1");
+          "--verify_fatal=1",
+          "--verify_state_save=0");
       tool(
           PYTHON,
           "-c",
