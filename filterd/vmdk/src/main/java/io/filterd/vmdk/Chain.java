@@ -51,7 +51,12 @@ public final class Chain implements BlockDevice {
     this.pads = !below.can(Capability.PARTIAL_ALLOCATION) || !parents.isEmpty();
     this.units = new RangeLock(unitBytes);
     DeviceInfo padded = below.with(Capability.PARTIAL_ALLOCATION);
-    this.info = parents.isEmpty() ? padded : padded.without(Capability.FAST_ZERO);
+    // Giving a unit up would show what the parents hold, so over parents zeros are written.
+    this.info =
+        parents.isEmpty()
+            ? padded
+            : padded.without(
+                Capability.FAST_ZERO, Capability.ZERO, Capability.TRIM, Capability.TRACKS_ZEROS);
   }
 
   @Override
@@ -345,6 +350,9 @@ public final class Chain implements BlockDevice {
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
+    if (!parents.isEmpty()) {
+      return Completion.DONE; // Needs no new space, and changes nothing.
+    }
     return pads
         ? zero(offset, length, ZeroMode.MAY_DEALLOCATE, durability, blocking)
         : top.trim(offset, length, durability, blocking);

@@ -29,7 +29,7 @@ interface ExtentFile extends AutoCloseable {
 
   void truncate(long sizeBytes) throws BlockException;
 
-  /** Gives back the space of a range, which reads as zeros then, where the file system can. */
+  /** Gives back the space of a range whose content is of no use, where the file system can. */
   void punchHole(long position, long length) throws BlockException;
 
   @Override

@@ -17,13 +17,23 @@ import java.util.Set;
 abstract class ReadOnlyLink implements BlockDevice {
   private final DeviceInfo info;
 
+  /** A mapping that can't tell what was never written. */
   ReadOnlyLink(long sizeBytes) {
+    this(sizeBytes, 4096, Set.of(Capability.MULTIPLE_CONNECTIONS));
+  }
+
+  /** A mapping that knows of each unit, a power of two, whether it was written. */
+  ReadOnlyLink(long sizeBytes, int allocationUnitBytes) {
+    this(
+        sizeBytes,
+        allocationUnitBytes,
+        Set.of(Capability.MULTIPLE_CONNECTIONS, Capability.TRACKS_ZEROS));
+  }
+
+  private ReadOnlyLink(long sizeBytes, int allocationUnitBytes, Set<Capability> capabilities) {
     this.info =
         new DeviceInfo(
-            sizeBytes,
-            new BlockSizes(512, 4096, 32 << 20),
-            512,
-            Set.of(Capability.MULTIPLE_CONNECTIONS, Capability.TRACKS_ZEROS));
+            sizeBytes, new BlockSizes(512, 4096, 32 << 20), allocationUnitBytes, capabilities);
   }
 
   @Override

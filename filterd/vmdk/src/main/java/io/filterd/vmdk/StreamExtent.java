@@ -34,11 +34,10 @@ final class StreamExtent extends ReadOnlyLink {
 
   /** Takes over {@code file}; {@code header} is the footer where the file has one. */
   StreamExtent(ExtentFile file, SparseExtentHeader header) throws BlockException {
-    super(header.capacityBytes());
+    super(header.capacityBytes(), header.grainBytes());
     this.file = file;
     this.grainBytes = header.grainBytes();
-    // What deflate makes of a grain that can't be compressed, and some more: it is seen in the
-    // wild.
+    // What deflate makes of a grain that can't be compressed, and some more: that is seen, too.
     this.largestCompressed = grainBytes + grainBytes / 1000 + 1024;
     this.compressed = ByteBuffer.allocateDirect(largestCompressed);
     this.content = new byte[grainBytes];
@@ -83,9 +82,9 @@ final class StreamExtent extends ReadOnlyLink {
     long inGrain = at % grainBytes;
     long place = tables.locate(at, Blocking.ALLOWED);
     if (place <= 0) {
-      for (int i = 0; i < bytes; i++) {
-        target.put((byte) 0);
-      }
+      int limit = target.limit();
+      Zeros.fill(target.limit(target.position() + bytes));
+      target.limit(limit);
       return place == GrainTables.ZERO ? ExtentKind.ZERO : ExtentKind.ABSENT;
     }
     if (contentGrain != at / grainBytes) {
@@ -117,22 +116,35 @@ final class StreamExtent extends ReadOnlyLink {
     Inflater inflater = new Inflater();
     try {
       inflater.setInput(compressed);
-      int total = 0;
-      while (total < grainBytes && !inflater.finished()) {
-        int count = inflater.inflate(content, total, grainBytes - total);
-        if (count == 0 && (inflater.needsInput() || inflater.needsDictionary())) {
-          break;
-        }
-        total += count;
+      int total = inflate(inflater, content);
+      // The output is bounded by the grain, whatever the input says: more than that is damage.
+      if (total == grainBytes && !inflater.finished()) {
+        total += inflate(inflater, new byte[1]);
       }
-      if (total < expected) {
-        throw bad(position, "grain: " + total + " bytes (expected: " + expected + ")");
+      if (!inflater.finished() || total < expected || total > grainBytes) {
+        throw bad(
+            position,
+            "grain: %d bytes%s (expected: %d..%d)"
+                .formatted(total, inflater.finished() ? "" : ", and no end", expected, grainBytes));
       }
     } catch (DataFormatException damage) {
       throw bad(position, "grain: not deflated data (" + damage.getMessage() + ")");
     } finally {
       inflater.end();
     }
+  }
+
+  /** Inflates until {@code target} is full or there is no more. */
+  private static int inflate(Inflater inflater, byte[] target) throws DataFormatException {
+    int total = 0;
+    while (total < target.length) {
+      int count = inflater.inflate(target, total, target.length - total);
+      if (count == 0) {
+        break;
+      }
+      total += count;
+    }
+    return total;
   }
 
   private BlockException bad(long position, String what) {

@@ -14,8 +14,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 
 /**
@@ -33,15 +35,19 @@ public final class VmdkDisk implements AutoCloseable {
 
   private static final long GEOMETRY_CYLINDERS_LIMIT = 65_535;
 
+  /** "COWD" in little endian: a sparse extent of ESX. */
+  private static final int COWD_MAGIC = 0x44574f43;
+
+  /** The first half of the constant that a space-efficient sparse extent of ESX starts with. */
+  private static final int SESPARSE_MAGIC = 0xcafebabe;
+
   private final DescriptorStore store;
   private final BlockDevice link;
-  private final String format;
-  private final Optional<EncryptionMetadata> encryption;
+  private volatile Optional<EncryptionMetadata> encryption;
 
-  private VmdkDisk(DescriptorStore store, BlockDevice link, String format) throws FormatException {
+  private VmdkDisk(DescriptorStore store, BlockDevice link) throws FormatException {
     this.store = store;
     this.link = link;
-    this.format = format;
     this.encryption = EncryptionMetadata.from(store.current());
   }
 
@@ -72,6 +78,8 @@ public final class VmdkDisk implements AutoCloseable {
     writeDirectory(file, layout, false);
     ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
     EmbeddedDescriptor.fill(slot, descriptor);
+    // Both, so that the first change of the descriptor needs no space.
+    file.write((long) SparseLayout.SECOND_SLOT * SECTOR_BYTES, slot.duplicate(), Blocking.ALLOWED);
     file.write((long) SparseLayout.FIRST_SLOT * SECTOR_BYTES, slot, Blocking.ALLOWED);
     file.sync();
     // The header last: until it is there the file is no VMDK at all.
@@ -98,7 +106,8 @@ public final class VmdkDisk implements AutoCloseable {
     long sectors = options.sizeBytes() / SECTOR_BYTES;
     long cylinders = Math.min(Math.max(1, sectors / (255 * 63)), GEOMETRY_CYLINDERS_LIMIT);
     long cid = EmbeddedDescriptor.newContentId();
-    String name = path.getFileName().toString().replace("\"", "");
+    // Readers take the file that they have open, whatever its name is now.
+    String name = path.getFileName().toString().replaceAll("[\"\\p{Cntrl}]", "_");
     String text =
         """
         # Disk DescriptorFile
@@ -154,7 +163,17 @@ public final class VmdkDisk implements AutoCloseable {
     boolean opened = false;
     try {
       VmdkDisk disk =
-          startsWithMagic(file) ? openSparse(file, access) : openText(path, file, access);
+          switch (magic(file)) {
+            case SparseExtentHeader.MAGIC -> openSparse(file, access);
+            case COWD_MAGIC, SESPARSE_MAGIC ->
+                throw new FormatException(
+                    file.name(),
+                    0,
+                    "magic",
+                    "an extent of an ESX snapshot",
+                    "a descriptor, or a disk in one file");
+            default -> openText(path, file, access);
+          };
       opened = true;
       return disk;
     } finally {
@@ -189,13 +208,14 @@ public final class VmdkDisk implements AutoCloseable {
     }
   }
 
-  private static boolean startsWithMagic(ExtentFile file) throws BlockException {
+  /** The first four bytes, in little endian; 0 if there are none. */
+  private static int magic(ExtentFile file) throws BlockException {
     if (file.sizeBytes() < Integer.BYTES) {
-      return false;
+      return 0;
     }
     ByteBuffer head = ByteBuffer.allocateDirect(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     file.read(0, head, Blocking.ALLOWED);
-    return head.getInt(0) == SparseExtentHeader.MAGIC;
+    return head.getInt(0);
   }
 
   private static ByteBuffer sector(ExtentFile file, long position)
@@ -220,6 +240,15 @@ public final class VmdkDisk implements AutoCloseable {
     }
     Descriptor descriptor = embedded(file, header);
     checkReadable(descriptor);
+    ExtentLine line = descriptor.extents().getFirst();
+    if (descriptor.extents().size() > 1 || line.type() != ExtentLine.Type.SPARSE) {
+      throw new FormatException(
+          file.name(),
+          line.byteOffset(),
+          "extents",
+          descriptor.extents().size() + ", the first " + line.type(),
+          "one SPARSE extent, as the descriptor is inside of it");
+    }
     if (descriptor.sizeBytes() != header.capacityBytes()) {
       throw new FormatException(
           file.name(),
@@ -229,8 +258,7 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
     }
     if (access == Access.READ_ONLY) {
-      return new VmdkDisk(
-          new TextDescriptor(descriptor), extent(file, header), descriptor.createType());
+      return new VmdkDisk(new TextDescriptor(descriptor), extent(file, header));
     }
     if (header.isCompressed() || header.version() > 2) {
       throw new FormatException(
@@ -240,13 +268,28 @@ public final class VmdkDisk implements AutoCloseable {
           header.version() + (header.isCompressed() ? ", compressed" : ""),
           "1 or 2, to write the disk; it can be read, and imported into a new one");
     }
-    boolean twoSlots =
-        descriptor.ddb(SLOTS_KEY).filter(SparseLayout.SLOTS::equals).isPresent()
-            && (header.descriptorOffset() == SparseLayout.FIRST_SLOT
-                || header.descriptorOffset() == SparseLayout.SECOND_SLOT)
-            && header.descriptorSectors() == SparseLayout.SLOT_SECTORS;
+    boolean twoSlots = hasTwoSlots(header, descriptor);
     EmbeddedDescriptor store = new EmbeddedDescriptor(file, headerBytes, descriptor, twoSlots);
-    return new VmdkDisk(store, SparseLink.open(file, header, store), descriptor.createType());
+    return new VmdkDisk(store, SparseLink.open(file, header, store, twoSlots));
+  }
+
+  /** Whether the file has our two slots for its descriptor. */
+  private static boolean hasTwoSlots(SparseExtentHeader header, Descriptor descriptor)
+      throws FormatException {
+    Optional<String> slots = descriptor.ddb(SLOTS_KEY);
+    if (slots.isEmpty()) {
+      return false;
+    }
+    long used = header.descriptorOffset();
+    if (!slots.get().equals(SparseLayout.SLOTS)
+        || header.descriptorSectors() != SparseLayout.SLOT_SECTORS
+        || (used != SparseLayout.FIRST_SLOT && used != SparseLayout.SECOND_SLOT)) {
+      throw descriptor.badDdb(
+          SLOTS_KEY,
+          slots.get() + ", the one in use " + used + "+" + header.descriptorSectors(),
+          SparseLayout.SLOTS + ", of " + SparseLayout.SLOT_SECTORS + " sectors each");
+    }
+    return true;
   }
 
   /** The mapping of one sparse extent, for reading. */
@@ -326,12 +369,14 @@ public final class VmdkDisk implements AutoCloseable {
     List<BlockDevice> extents = new ArrayList<>();
     boolean opened = false;
     try {
+      Set<String> names = new HashSet<>(Set.of(path.getFileName().toString()));
       for (ExtentLine line : descriptor.extents()) {
+        if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
+          throw badExtentFile(file.name(), line, "a file that is not named twice");
+        }
         extents.add(extent(path, file.name(), line));
       }
-      VmdkDisk disk =
-          new VmdkDisk(
-              new TextDescriptor(descriptor), new Concatenation(extents), descriptor.createType());
+      VmdkDisk disk = new VmdkDisk(new TextDescriptor(descriptor), new Concatenation(extents));
       opened = true;
       return disk;
     } finally {
@@ -402,12 +447,15 @@ public final class VmdkDisk implements AutoCloseable {
         || fileName.equals("..")
         || fileName.indexOf('/') >= 0
         || fileName.indexOf('\\') >= 0
-        || fileName.indexOf('\0') >= 0
-        || fileName.equals(descriptor.getFileName().toString())) {
-      throw new FormatException(
-          name, line.byteOffset(), "extent file", fileName, "a file in the descriptor's folder");
+        || fileName.indexOf('\0') >= 0) {
+      throw badExtentFile(name, line, "a file in the descriptor's folder");
     }
     return openFile(descriptor.resolveSibling(fileName), Access.READ_ONLY);
+  }
+
+  private static FormatException badExtentFile(String name, ExtentLine line, String expected) {
+    return new FormatException(
+        name, line.byteOffset(), "extent file", line.fileName().orElse(""), expected);
   }
 
   /** The descriptor as it is on the disk. */
@@ -417,10 +465,10 @@ public final class VmdkDisk implements AutoCloseable {
 
   /** The disk's create type: what kind of VMDK it is. */
   public String format() {
-    return format;
+    return store.current().createType();
   }
 
-  /** How the content is encrypted, if it is. As it was when the disk was opened. */
+  /** How the content is encrypted, if it is. */
   public Optional<EncryptionMetadata> encryption() {
     return encryption;
   }
@@ -437,10 +485,29 @@ public final class VmdkDisk implements AutoCloseable {
 
   /**
    * Changes the descriptor. A crash leaves the old one or the new one; when this returns the new
-   * one is durable.
+   * one is durable. The disk may be in use.
+   *
+   * @param change may not change what the descriptor says of extents and parents
+   * @throws BlockException if the disk is open for reading only, the text gets too long, or the
+   *     file was made by others and has no second place for a descriptor: {@code NOT_SUPPORTED}
    */
-  public void rewriteDescriptor(UnaryOperator<Descriptor> change) throws BlockException {
-    store.rewrite(change);
+  public synchronized void rewriteDescriptor(UnaryOperator<Descriptor> change)
+      throws BlockException {
+    store.rewrite(current -> checked(change.apply(current)));
+    encryption = encryptionOf(store.current());
+  }
+
+  private static Descriptor checked(Descriptor changed) {
+    encryptionOf(changed);
+    return changed;
+  }
+
+  private static Optional<EncryptionMetadata> encryptionOf(Descriptor changed) {
+    try {
+      return EncryptionMetadata.from(changed);
+    } catch (FormatException e) {
+      throw new IllegalArgumentException("the change breaks the entries of the encryption", e);
+    }
   }
 
   /** Closes the mapping and the files. */

@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
 /** An extent that is stored nowhere and reads as zeros. */
 final class ZeroExtent extends ReadOnlyLink {
   ZeroExtent(long sizeBytes) {
-    super(sizeBytes);
+    super(sizeBytes, 512);
   }
 
   @Override
