@@ -57,11 +57,10 @@ public final class VmdkDisk implements AutoCloseable {
    * @throws java.nio.file.FileAlreadyExistsException if there is something of this name
    */
   public static void create(Path path, CreateOptions options) throws IOException, BlockException {
-    SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
     boolean made = false;
     BlockFile blockFile = BlockFile.create(path);
     try (ExtentFile file = new StoredExtent(blockFile)) {
-      writeEmpty(file, layout, descriptor(path, options));
+      writeEmpty(file, path, options);
       AtomicFile.syncFolderOf(path);
       made = true;
     } finally {
@@ -71,8 +70,11 @@ public final class VmdkDisk implements AutoCloseable {
     }
   }
 
-  private static void writeEmpty(ExtentFile file, SparseLayout layout, Descriptor descriptor)
-      throws BlockException {
+  /** Makes an empty file an empty disk. */
+  static void writeEmpty(ExtentFile file, Path path, CreateOptions options)
+      throws FormatException, BlockException {
+    SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
+    Descriptor descriptor = descriptor(path, options);
     file.truncate(layout.overheadSectors() * SECTOR_BYTES);
     writeDirectory(file, layout, true);
     writeDirectory(file, layout, false);
@@ -229,7 +231,8 @@ public final class VmdkDisk implements AutoCloseable {
     return bytes.flip();
   }
 
-  private static VmdkDisk openSparse(ExtentFile file, Access access)
+  /** Opens a disk in one file, which is taken over when this returns. */
+  static VmdkDisk openSparse(ExtentFile file, Access access)
       throws FormatException, BlockException {
     ByteBuffer headerBytes = sector(file, 0);
     SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, headerBytes);
