@@ -88,7 +88,7 @@ public final class DiskCopy {
     long end = Math.ceilDiv(offset + to, minimum) * minimum;
     int padded = (int) (Math.min(end, target.info().sizeBytes()) - offset);
     Zeros.fill(step.limit(padded).position(to));
-    target.write(offset, step.position(from), Durability.BUFFERED, Blocking.ALLOWED);
+    target.write(offset + from, step.position(from), Durability.BUFFERED, Blocking.ALLOWED);
   }
 
   /**
