@@ -13,7 +13,8 @@ public final class FilterCatalog {
   /** A catalogue of these filters; their names differ. */
   public FilterCatalog(List<FilterDescription> filters) {
     byName =
-        filters.stream().collect(Collectors.toMap(FilterDescription::name, Function.identity()));
+        filters.stream()
+            .collect(Collectors.toUnmodifiableMap(FilterDescription::name, Function.identity()));
   }
 
   /** The filter of this name. */
@@ -21,8 +22,12 @@ public final class FilterCatalog {
     return Optional.ofNullable(byName.get(name));
   }
 
-  /** All names, sorted. */
+  /** The names that a policy's list of filters may hold, sorted. */
   public List<String> names() {
-    return byName.keySet().stream().sorted().toList();
+    return byName.values().stream()
+        .filter(filter -> !filter.filterClass().equals(FilterDescription.ENCRYPTION))
+        .map(FilterDescription::name)
+        .sorted()
+        .toList();
   }
 }

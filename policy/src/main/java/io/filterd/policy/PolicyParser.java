@@ -4,7 +4,6 @@ import io.filterd.policy.StoragePolicy.EncryptionRule;
 import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.policy.StoragePolicy.KekScope;
 import io.filterd.policy.yaml.Problems;
-import io.filterd.policy.yaml.Quantities;
 import io.filterd.policy.yaml.YamlMap;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -13,14 +12,33 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/** Reads storage policies, whole: all problems at once. */
+/**
+ * Reads storage policies, whole: all problems at once.
+ *
+ * <pre>{@code
+ * version: 1
+ * name: encrypted             # 1..63 lower case letters, digits and hyphens
+ * description: One line.      # optional
+ * filters:                    # by name; run in the order of their classes
+ *   inspection: {}
+ *   qos: {operations: 5000/s, bandwidth: 200MiB/s, burst: 100ms}
+ * encryption:                 # without it the disk is not encrypted
+ *   cipher: aes-256-xts       # the only one, and the default
+ *   unit: 4KiB                # or 512B
+ *   provider: native          # a key provider; without it the host's default one
+ *   kek: per-vm               # or per-disk
+ * allowFiltersBeforeEncryption: false
+ * rotation: {kek: 365d}       # only with encryption
+ * }</pre>
+ */
 public final class PolicyParser {
   private static final long VERSION = 1;
   private static final Pattern NAME = Pattern.compile("[a-z0-9][a-z0-9-]{0,62}");
+  private static final Pattern PROVIDER = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}");
+  private static final int MAX_DESCRIPTION_CHARS = 200;
   private static final Duration SHORTEST_ROTATION = Duration.ofDays(1);
   private static final Duration LONGEST_ROTATION = Duration.ofDays(36_500);
 
@@ -37,15 +55,12 @@ public final class PolicyParser {
   public static PolicyResult parse(String file, String text, FilterCatalog catalog) {
     Problems problems = new Problems(file);
     YamlMap root = YamlMap.parse(text, problems);
-    if (!problems.isEmpty() && root.keys().isEmpty()) {
+    if (!isOfThisVersion(root)) {
+      // What else is in a policy of another version can't be judged here.
       return new PolicyResult(Optional.empty(), problems.list());
     }
-    version(root);
-    String name = root.requiredText("name");
-    if (root.has("name") && !name.isEmpty() && !NAME.matcher(name).matches()) {
-      root.problem("name", name + " (expected: 1..63 lower case letters, digits and hyphens)");
-    }
-    String description = root.text("description");
+    String name = name(root);
+    String description = description(root);
     Optional<EncryptionRule> encryption = encryption(root);
     boolean allow = root.enabled("allowFiltersBeforeEncryption", false);
     List<FilterUse> filters = filters(root, catalog, encryption.isPresent() && !allow);
@@ -55,21 +70,14 @@ public final class PolicyParser {
       return new PolicyResult(Optional.empty(), problems.list());
     }
     return new PolicyResult(
-        Optional.of(
-            new StoragePolicy(
-                name,
-                description == null ? "" : description,
-                filters,
-                encryption,
-                allow,
-                rotation)),
+        Optional.of(new StoragePolicy(name, description, filters, encryption, allow, rotation)),
         List.of());
   }
 
-  private static void version(YamlMap root) {
+  private static boolean isOfThisVersion(YamlMap root) {
     if (!root.has("version")) {
       root.problem("version", "is missing (expected: " + VERSION + ")");
-      return;
+      return true;
     }
     long version = root.count("version", VERSION, 0, Integer.MAX_VALUE);
     if (version > VERSION) {
@@ -77,6 +85,28 @@ public final class PolicyParser {
     } else if (version < VERSION) {
       root.problem("version", version + " is too old (expected: " + VERSION + ")");
     }
+    return version == VERSION;
+  }
+
+  private static String name(YamlMap root) {
+    String name = root.requiredText("name");
+    if (!name.isEmpty() && !NAME.matcher(name).matches()) {
+      root.problem("name", name + " (expected: 1..63 lower case letters, digits and hyphens)");
+    }
+    return name;
+  }
+
+  private static String description(YamlMap root) {
+    String description = root.text("description");
+    if (description == null) {
+      return "";
+    }
+    if (description.length() > MAX_DESCRIPTION_CHARS) {
+      root.problem(
+          "description",
+          description.length() + " characters (expected: at most " + MAX_DESCRIPTION_CHARS + ")");
+    }
+    return description;
   }
 
   private static Optional<EncryptionRule> encryption(YamlMap root) {
@@ -87,10 +117,15 @@ public final class PolicyParser {
     String cipher = rule.choice("cipher", "aes-256-xts", List.of("aes-256-xts"));
     long unitBytes = rule.bytes("unit", 4096, 0, Long.MAX_VALUE);
     if (unitBytes != 4096 && unitBytes != 512) {
-      rule.problem("unit", unitBytes + " bytes (expected: 4KiB or 512B)");
+      rule.problem("unit", rule.text("unit") + " (expected: 4KiB or 512B)");
       unitBytes = 4096;
     }
     String provider = rule.text("provider");
+    if (provider != null && !PROVIDER.matcher(provider).matches()) {
+      rule.problem(
+          "provider",
+          provider + " (expected: 1..63 letters, digits, dots, hyphens and underscores)");
+    }
     String kek = rule.choice("kek", "per-vm", List.of("per-vm", "per-disk"));
     rule.end();
     return Optional.of(
@@ -122,23 +157,17 @@ public final class PolicyParser {
     Map<String, String> classes = new HashMap<>();
     for (String name : section.keys()) {
       Optional<FilterDescription> found = catalog.find(name);
-      YamlMap settings = section.map(name);
       if (found.isEmpty()) {
-        String nearest = YamlMap.nearest(name, catalog.names());
-        section.problem(
-            name,
-            "there is no such filter ("
-                + (nearest == null
-                    ? "expected: one of " + String.join(", ", catalog.names())
-                    : "did you mean " + nearest + "?")
-                + ")");
+        section.problem(name, "is unknown (" + expected(name, catalog) + ")");
         continue;
       }
       FilterDescription filter = found.get();
-      String other = classes.putIfAbsent(filter.filterClass(), name);
-      if (filter.filterClass().equals("ENCRYPTION")) {
+      if (filter.filterClass().equals(FilterDescription.ENCRYPTION)) {
         section.problem(name, "is switched on by the encryption rule (expected: encryption: ...)");
-      } else if (other != null) {
+        continue;
+      }
+      String other = classes.putIfAbsent(filter.filterClass(), name);
+      if (other != null) {
         section.problem(
             name, "is of the same class as " + other + " (expected: one filter of a class)");
       }
@@ -147,7 +176,7 @@ public final class PolicyParser {
             name,
             "would see plaintext (expected: allowFiltersBeforeEncryption: true, or no such filter)");
       }
-      placed.add(new Placed(filter, new FilterUse(name, settings(settings, filter))));
+      placed.add(new Placed(filter, new FilterUse(name, settings(section.map(name), filter))));
     }
     return placed.stream()
         .sorted(Comparator.comparingInt(each -> each.filter().order()))
@@ -155,52 +184,48 @@ public final class PolicyParser {
         .toList();
   }
 
+  private static String expected(String name, FilterCatalog catalog) {
+    String nearest = YamlMap.nearest(name, catalog.names());
+    return "expected: "
+        + String.join(", ", catalog.names())
+        + (nearest == null ? "" : "; did you mean " + nearest + "?");
+  }
+
   private static Map<String, Object> settings(YamlMap section, FilterDescription filter) {
     Map<String, Object> settings = new HashMap<>();
     for (ParameterDescription parameter : filter.parameters()) {
-      String name = parameter.name();
-      if (!section.has(name) && parameter.defaultText() == null) {
-        section.problem(name, "is missing");
-        continue;
-      }
       Object value = value(section, parameter);
       if (value != null) {
-        settings.put(name, value);
+        settings.put(parameter.name(), value);
       }
     }
     section.end();
     return settings;
   }
 
+  /** The value of a parameter, given or by default; null after a problem. */
   private static @Nullable Object value(YamlMap section, ParameterDescription parameter) {
     String name = parameter.name();
+    if (!section.has(name)) {
+      Optional<Object> otherwise = parameter.defaultValue();
+      if (otherwise.isEmpty()) {
+        section.problem(name, "is missing (expected: a value, for there is no default)");
+      }
+      return otherwise.orElse(null);
+    }
     long least = parameter.minimum();
     long most = parameter.maximum();
-    String otherwise = parameter.defaultText() == null ? "" : parameter.defaultText();
     return switch (parameter.type()) {
-      case COUNT -> section.count(name, Quantities.count(otherwise).orElse(least), least, most);
-      case BYTES -> section.bytes(name, Quantities.bytes(otherwise).orElse(least), least, most);
-      case BYTES_PER_SECOND -> {
-        OptionalLong rate = Quantities.bytesPerSecond(otherwise);
-        yield section.bytesPerSecond(name, rate.orElse(least), least, most);
-      }
-      case OPERATIONS_PER_SECOND -> {
-        OptionalLong rate = Quantities.operationsPerSecond(otherwise);
-        yield section.operationsPerSecond(name, rate.orElse(least), least, most);
-      }
+      case COUNT -> section.count(name, least, least, most);
+      case BYTES -> section.bytes(name, least, least, most);
+      case BYTES_PER_SECOND -> section.bytesPerSecond(name, least, least, most);
+      case OPERATIONS_PER_SECOND -> section.operationsPerSecond(name, least, least, most);
       case DURATION -> {
-        Duration time = Quantities.duration(otherwise);
-        yield section.duration(
-            name,
-            time == null ? Duration.ofMillis(least) : time,
-            Duration.ofMillis(least),
-            Duration.ofMillis(most));
+        Duration shortest = Duration.ofMillis(least);
+        yield section.duration(name, shortest, shortest, Duration.ofMillis(most));
       }
-      case SWITCH -> section.enabled(name, otherwise.equals("true"));
-      case TEXT -> {
-        String text = section.text(name);
-        yield text == null ? otherwise : text;
-      }
+      case SWITCH -> section.enabled(name, false);
+      case TEXT -> section.text(name);
     };
   }
 }

@@ -1,9 +1,14 @@
 package io.filterd.policy;
 
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * A storage policy: which filters a disk's pipeline has, and how it is encrypted.
@@ -31,7 +36,8 @@ public record StoragePolicy(
   /**
    * A filter and its settings.
    *
-   * @param settings a value for every parameter of the filter, as its type says
+   * @param settings a value for every parameter of the filter: a {@link Long}, {@link Duration},
+   *     {@link Boolean} or {@link String}, as the parameter's type says
    */
   public record FilterUse(String filter, Map<String, Object> settings) {
     /** Copies the map. */
@@ -57,5 +63,43 @@ public record StoragePolicy(
     PER_VM,
     /** Nobody. */
     PER_DISK
+  }
+
+  /**
+   * A fingerprint of what the policy asks for: the lower-case hexadecimal SHA-256 of everything but
+   * the name and the description. The same in every release that can tell the same policies apart.
+   */
+  public String digest() {
+    try {
+      MessageDigest sha256 = MessageDigest.getInstance("SHA-256");
+      return HexFormat.of()
+          .formatHex(sha256.digest(canonicalText().getBytes(StandardCharsets.UTF_8)));
+    } catch (NoSuchAlgorithmException missing) {
+      throw new IllegalStateException("SHA-256: missing (expected: in every JDK)", missing);
+    }
+  }
+
+  private String canonicalText() {
+    StringBuilder text = new StringBuilder("filterd-policy-v1\n");
+    for (FilterUse use : filters) {
+      line(text, "filter", use.filter());
+      new TreeMap<>(use.settings()).forEach((key, value) -> line(text, "filter." + key, value));
+    }
+    encryption.ifPresent(
+        rule -> {
+          line(text, "encryption.cipher", rule.cipher());
+          line(text, "encryption.unitBytes", rule.unitBytes());
+          rule.provider().ifPresent(provider -> line(text, "encryption.provider", provider));
+          line(text, "encryption.kek", rule.kekScope());
+        });
+    line(text, "allowFiltersBeforeEncryption", allowFiltersBeforeEncryption);
+    kekRotation.ifPresent(age -> line(text, "rotation.kek", age));
+    return text.toString();
+  }
+
+  /** The length keeps a value from looking like two. */
+  private static void line(StringBuilder text, String key, Object value) {
+    String shown = value.toString();
+    text.append(key).append('=').append(shown.length()).append(':').append(shown).append('\n');
   }
 }

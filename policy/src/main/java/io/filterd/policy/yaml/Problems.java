@@ -11,16 +11,19 @@ public final class Problems {
 
   private final String file;
   private final List<Problem> problems = new ArrayList<>();
+  private int untold;
 
   /** Collects for this file. */
   public Problems(String file) {
     this.file = file;
   }
 
-  /** Adds a problem. */
+  /** Adds a problem; {@link Problem} says what the parameters mean. */
   public void add(int line, String key, String message) {
     if (problems.size() < MAX_PROBLEMS) {
       problems.add(new Problem(file, line, key, message));
+    } else {
+      untold++;
     }
   }
 
@@ -29,8 +32,13 @@ public final class Problems {
     return problems.isEmpty();
   }
 
-  /** The problems in the order of their lines. */
+  /** The problems in the order of their lines; of very many, the first ones and a count. */
   public List<Problem> list() {
-    return problems.stream().sorted(Comparator.comparingInt(Problem::line)).toList();
+    List<Problem> list = new ArrayList<>(problems);
+    list.sort(Comparator.comparingInt(Problem::line));
+    if (untold > 0) {
+      list.add(new Problem(file, 0, "", "and " + untold + " more"));
+    }
+    return list;
   }
 }

@@ -1,113 +1,82 @@
 package io.filterd.policy.yaml;
 
+import io.filterd.policy.yaml.YamlNode.Entry;
+import io.filterd.policy.yaml.YamlNode.Mapping;
+import io.filterd.policy.yaml.YamlNode.Refused;
+import io.filterd.policy.yaml.YamlNode.Scalar;
+import io.filterd.policy.yaml.YamlNode.Sequence;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
-import org.snakeyaml.engine.v2.api.LoadSettings;
-import org.snakeyaml.engine.v2.api.lowlevel.Compose;
-import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
-import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
-import org.snakeyaml.engine.v2.nodes.MappingNode;
-import org.snakeyaml.engine.v2.nodes.Node;
-import org.snakeyaml.engine.v2.nodes.NodeTuple;
-import org.snakeyaml.engine.v2.nodes.ScalarNode;
-import org.snakeyaml.engine.v2.nodes.SequenceNode;
 
 /**
  * A mapping of a YAML file. Values are asked for by key and type; a value that is missing or wrong
  * is a problem, and the answer is then the default, so that reading goes on to the next problem. At
- * the end {@link #end()} makes a problem of every key that nobody asked for. For one thread.
+ * the end {@link #end()} makes a problem of every key that nobody asked for. What could not be read
+ * at all is one problem: the mapping that stands for it has no keys and adds no further ones. For
+ * one thread.
  */
 public final class YamlMap {
-  /** More text than this is no configuration. */
-  private static final int MAX_TEXT_CHARS = 256 << 10;
+  /** Longer than any path, name or sentence we have use for. */
+  private static final int MAX_TEXT_CHARS = 4096;
 
-  private static final int MAX_DEPTH = 12;
+  private static final int MAX_SHOWN_CHARS = 60;
 
   private final Problems problems;
   private final String path;
   private final int line;
-  private final Map<String, Node> values = new LinkedHashMap<>();
+
+  /** Whether the file says something else where this should be, which is a problem already. */
+  private final boolean unreadable;
+
+  private final Map<String, YamlNode> values = new LinkedHashMap<>();
   private final Map<String, Integer> lines = new LinkedHashMap<>();
   private final Set<String> asked = new LinkedHashSet<>();
 
-  private YamlMap(Problems problems, String path, int line) {
+  private YamlMap(Problems problems, String path, int line, boolean unreadable) {
     this.problems = problems;
     this.path = path;
     this.line = line;
+    this.unreadable = unreadable;
   }
 
-  /** Reads a file's text; what is no mapping is a problem, and reads as an empty one. */
+  /** Reads a file's text: one document, at most 64 Ki characters, without anchors and tags. */
   public static YamlMap parse(String text, Problems problems) {
-    YamlMap empty = new YamlMap(problems, "", 0);
-    if (text.length() > MAX_TEXT_CHARS) {
-      problems.add(0, "", "more than " + MAX_TEXT_CHARS + " characters");
-      return empty;
-    }
-    try {
-      LoadSettings settings =
-          LoadSettings.builder()
-              .setAllowDuplicateKeys(true)
-              .setMaxAliasesForCollections(0)
-              .setCodePointLimit(MAX_TEXT_CHARS)
-              .setUseMarks(true)
-              .build();
-      Optional<Node> root = new Compose(settings).composeString(text);
-      if (root.isEmpty()) {
-        problems.add(0, "", "the file is empty");
-        return empty;
-      }
-      return of(root.get(), problems, "");
-    } catch (MarkedYamlEngineException malformed) {
-      problems.add(
-          malformed.getProblemMark().map(mark -> mark.getLine() + 1).orElse(0),
-          "",
-          "not YAML: " + malformed.getProblem());
-    } catch (YamlEngineException malformed) {
-      problems.add(0, "", "not YAML: " + malformed.getMessage());
-    } catch (StackOverflowError deep) {
-      problems.add(0, "", "nested too deeply");
-    }
-    return empty;
+    YamlNode root = YamlParser.parse(text, problems);
+    return root == null ? new YamlMap(problems, "", 0, true) : of(root, problems, "");
   }
 
-  private static YamlMap of(Node node, Problems problems, String path) {
-    YamlMap map = new YamlMap(problems, path, lineOf(node));
-    if (node.getAnchor().isPresent()) {
-      problems.add(lineOf(node), path, "anchors and aliases are not taken");
-    } else if (path.chars().filter(c -> c == '.').count() > MAX_DEPTH) {
-      problems.add(lineOf(node), path, "nested too deeply");
-    } else if (node instanceof MappingNode mapping) {
-      mapping.getValue().forEach(map::take);
-    } else {
-      problems.add(lineOf(node), path, "expected: KEY: VALUE lines");
+  private static YamlMap of(YamlNode node, Problems problems, String path) {
+    YamlMap map = new YamlMap(problems, path, node.line(), !(node instanceof Mapping));
+    switch (node) {
+      case Mapping mapping -> mapping.entries().forEach(map::take);
+      case Refused refused -> problems.add(node.line(), path, refused.message());
+      case Scalar _, Sequence _ ->
+          problems.add(node.line(), path, "is something else (expected: KEY: VALUE lines)");
     }
     return map;
   }
 
-  private void take(NodeTuple tuple) {
-    int at = lineOf(tuple.getKeyNode());
-    if (!(tuple.getKeyNode() instanceof ScalarNode key)) {
-      problems.add(at, path, "a key must be a word");
-    } else if (values.containsKey(key.getValue())) {
+  private void take(Entry entry) {
+    int at = entry.key().line();
+    if (!(entry.key() instanceof Scalar key) || key.isNothing()) {
+      problems.add(at, path, "has a key that is no word (expected: KEY: VALUE lines)");
+    } else if (values.containsKey(key.text())) {
       problems.add(
-          at, at(key.getValue()), "stands twice (first in line " + lines.get(key.getValue()) + ")");
+          at, at(key.text()), "stands twice (first in line " + lines.get(key.text()) + ")");
     } else {
-      values.put(key.getValue(), tuple.getValueNode());
-      lines.put(key.getValue(), at);
+      values.put(key.text(), entry.value());
+      lines.put(key.text(), at);
     }
-  }
-
-  private static int lineOf(Node node) {
-    return node.getStartMark().map(mark -> mark.getLine() + 1).orElse(0);
   }
 
   private String at(String key) {
@@ -119,47 +88,73 @@ public final class YamlMap {
     return new LinkedHashSet<>(values.keySet());
   }
 
-  /** Whether the key is there. Does not count as asking for it. */
+  /** Whether the key is there. Counts as asking for it. */
   public boolean has(String key) {
+    asked.add(key);
     return values.containsKey(key);
   }
 
-  /** Adds a problem at a key of this mapping, which need not be there. */
+  /**
+   * Adds a problem at a key of this mapping, which need not be there; the empty key is the mapping
+   * itself.
+   */
   public void problem(String key, String message) {
-    asked.add(key);
-    problems.add(lines.getOrDefault(key, line), key.isEmpty() ? path : at(key), message);
+    if (key.isEmpty()) {
+      add(line, path, message);
+    } else {
+      asked.add(key);
+      add(lineOf(key), at(key), message);
+    }
   }
 
-  private @Nullable Node node(String key) {
+  private void add(int at, String key, String message) {
+    if (!unreadable) {
+      problems.add(at, key, message);
+    }
+  }
+
+  private int lineOf(String key) {
+    return lines.getOrDefault(key, line);
+  }
+
+  private @Nullable YamlNode node(String key) {
     asked.add(key);
     return values.get(key);
   }
 
   private @Nullable String scalar(String key, String expected) {
-    Node node = node(key);
-    if (node == null) {
-      return null;
-    }
-    if (node instanceof ScalarNode scalar && node.getAnchor().isEmpty()) {
-      if (!scalar.getValue().isEmpty()) {
-        return scalar.getValue();
+    YamlNode node = node(key);
+    switch (node) {
+      case null -> {
+        return null;
       }
-      problem(key, "has no value (expected: " + expected + ")");
-    } else {
-      problem(key, "is no single value (expected: " + expected + ")");
+      case Scalar scalar when scalar.isNothing() || scalar.text().isBlank() ->
+          problem(key, "has no value (expected: " + expected + ")");
+      case Scalar scalar when scalar.text().length() > MAX_TEXT_CHARS ->
+          problem(key, "is too long (expected: at most " + MAX_TEXT_CHARS + " characters)");
+      case Scalar scalar -> {
+        // A block scalar ends with the line break of its last line.
+        String text = scalar.text().stripTrailing();
+        if (text.chars().noneMatch(Character::isISOControl)) {
+          return text;
+        }
+        problem(key, "holds a control character or a line break (expected: " + expected + ")");
+      }
+      case Refused refused -> problem(key, refused.message());
+      case Mapping _, Sequence _ -> problem(key, "is no single value (expected: " + expected + ")");
     }
     return null;
   }
 
-  /** The text of a key, or null if it is not there. */
+  /** The text of a key, one line, or null if it is not there. */
   public @Nullable String text(String key) {
-    return scalar(key, "a text");
+    return scalar(key, "a line of text");
   }
 
   /** The text of a key that must be there; empty after a problem. */
   public String requiredText(String key) {
     if (!has(key)) {
-      problem(key, "is missing");
+      problem(key, "is missing (expected: a line of text)");
       return "";
     }
     String text = text(key);
@@ -168,9 +163,9 @@ public final class YamlMap {
 
   /** A mapping; an empty one if it is not there. */
   public YamlMap map(String key) {
-    Node node = node(key);
-    if (node == null || (node instanceof ScalarNode scalar && scalar.getValue().isEmpty())) {
-      return new YamlMap(problems, at(key), lines.getOrDefault(key, line));
+    YamlNode node = node(key);
+    if (node == null || (node instanceof Scalar scalar && scalar.isNothing())) {
+      return new YamlMap(problems, at(key), lineOf(key), unreadable);
     }
     return of(node, problems, at(key));
   }
@@ -178,59 +173,64 @@ public final class YamlMap {
   /** A list of mappings; empty if it is not there. */
   public List<YamlMap> maps(String key) {
     List<YamlMap> maps = new ArrayList<>();
-    List<Node> nodes = list(key, "a list of KEY: VALUE lines");
-    for (int i = 0; i < nodes.size(); i++) {
-      maps.add(of(nodes.get(i), problems, at(key) + "[" + i + "]"));
+    switch (node(key)) {
+      case null -> {}
+      case Sequence sequence -> {
+        for (int i = 0; i < sequence.items().size(); i++) {
+          maps.add(of(sequence.items().get(i), problems, at(key) + "[" + i + "]"));
+        }
+      }
+      case Refused refused -> problem(key, refused.message());
+      case Scalar _, Mapping _ -> problem(key, "is no list (expected: a list of KEY: VALUE lines)");
     }
     return maps;
   }
 
-  private List<Node> list(String key, String expected) {
-    Node node = node(key);
-    if (node == null) {
-      return List.of();
-    }
-    if (node instanceof SequenceNode sequence && node.getAnchor().isEmpty()) {
-      return sequence.getValue();
-    }
-    problem(key, "expected: " + expected);
-    return List.of();
-  }
-
   /** A switch. */
   public boolean enabled(String key, boolean otherwise) {
-    String text = scalar(key, "true or false");
-    if (text == null) {
-      return otherwise;
-    }
-    if (!text.equals("true") && !text.equals("false")) {
-      problem(key, text + " (expected: true or false)");
-      return otherwise;
-    }
+    String text = choice(key, Boolean.toString(otherwise), List.of("true", "false"));
     return text.equals("true");
   }
 
   /** A whole number between {@code least} and {@code most}. */
   public long count(String key, long otherwise, long least, long most) {
-    return number(key, otherwise, least, most, Quantities::count, "a whole number");
+    return number(key, otherwise, least, most, Quantities::count, "a whole number", Long::toString);
   }
 
   /** A size in bytes between {@code least} and {@code most}. */
   public long bytes(String key, long otherwise, long least, long most) {
     return number(
-        key, otherwise, least, most, Quantities::bytes, "a size in B, KiB, MiB, GiB or TiB");
+        key,
+        otherwise,
+        least,
+        most,
+        Quantities::bytes,
+        "a size in B, KiB, MiB, GiB or TiB, such as 4KiB",
+        Quantities::bytesText);
   }
 
   /** A rate of bytes between {@code least} and {@code most}. */
   public long bytesPerSecond(String key, long otherwise, long least, long most) {
     return number(
-        key, otherwise, least, most, Quantities::bytesPerSecond, "a rate such as 200MiB/s");
+        key,
+        otherwise,
+        least,
+        most,
+        Quantities::bytesPerSecond,
+        "a rate in B/s, KiB/s, MiB/s, GiB/s or TiB/s, such as 200MiB/s",
+        bytes -> Quantities.bytesText(bytes) + "/s");
   }
 
   /** A rate of operations between {@code least} and {@code most}. */
   public long operationsPerSecond(String key, long otherwise, long least, long most) {
     return number(
-        key, otherwise, least, most, Quantities::operationsPerSecond, "a rate such as 5000/s");
+        key,
+        otherwise,
+        least,
+        most,
+        Quantities::operationsPerSecond,
+        "a rate such as 5000/s",
+        operations -> operations + "/s");
   }
 
   private long number(
@@ -239,77 +239,96 @@ public final class YamlMap {
       long least,
       long most,
       Function<String, OptionalLong> parser,
-      String expected) {
+      String expected,
+      LongFunction<String> inUnits) {
     String text = scalar(key, expected);
     if (text == null) {
       return otherwise;
     }
     OptionalLong value = parser.apply(text);
     if (value.isEmpty()) {
-      problem(key, text + " (expected: " + expected + ")");
-      return otherwise;
+      problem(key, shown(text) + " (expected: " + expected + ")");
+    } else if (value.getAsLong() < least || value.getAsLong() > most) {
+      problem(
+          key,
+          shown(text) + " (expected: " + inUnits.apply(least) + " to " + inUnits.apply(most) + ")");
+    } else {
+      return value.getAsLong();
     }
-    if (value.getAsLong() < least || value.getAsLong() > most) {
-      problem(key, text + " (expected: between " + least + " and " + most + ")");
-      return otherwise;
-    }
-    return value.getAsLong();
+    return otherwise;
   }
 
   /** A time between {@code least} and {@code most}. */
   public Duration duration(String key, Duration otherwise, Duration least, Duration most) {
-    String expected = "a time in ms, s, m, h or d";
+    String expected = "a time in ms, s, m, h or d, such as 30s";
     String text = scalar(key, expected);
     if (text == null) {
       return otherwise;
     }
     Duration value = Quantities.duration(text);
     if (value == null) {
-      problem(key, text + " (expected: " + expected + ")");
-      return otherwise;
-    }
-    if (value.compareTo(least) < 0 || value.compareTo(most) > 0) {
+      problem(key, shown(text) + " (expected: " + expected + ")");
+    } else if (value.compareTo(least) < 0 || value.compareTo(most) > 0) {
       problem(
           key,
-          text + " (expected: between " + least.toMillis() + "ms and " + most.toMillis() + "ms)");
-      return otherwise;
+          shown(text)
+              + " (expected: "
+              + Quantities.durationText(least)
+              + " to "
+              + Quantities.durationText(most)
+              + ")");
+    } else {
+      return value;
     }
-    return value;
+    return otherwise;
   }
 
   /** One word of a list of words. */
   public String choice(String key, String otherwise, List<String> choices) {
-    String text = scalar(key, "one of " + String.join(", ", choices));
+    String expected = String.join(choices.size() == 2 ? " or " : ", ", choices);
+    String text = scalar(key, expected);
     if (text == null) {
       return otherwise;
     }
     if (!choices.contains(text)) {
-      problem(key, text + " (expected: one of " + String.join(", ", choices) + ")");
+      problem(key, shown(text) + " (expected: " + suggestion(text, choices, expected) + ")");
       return otherwise;
     }
     return text;
+  }
+
+  /** A value as it is shown in a message, which must have room for what is expected. */
+  private static String shown(String value) {
+    return value.length() <= MAX_SHOWN_CHARS ? value : value.substring(0, MAX_SHOWN_CHARS) + "...";
   }
 
   /** Makes a problem of every key that nobody asked for. */
   public void end() {
     for (String key : values.keySet()) {
       if (!asked.contains(key)) {
-        String nearest = nearest(key, asked);
-        problems.add(
-            lines.getOrDefault(key, line),
+        String expected = asked.isEmpty() ? "nothing here" : String.join(", ", asked);
+        add(
+            lineOf(key),
             at(key),
-            "is unknown"
-                + (nearest == null
-                    ? " (expected: one of " + String.join(", ", asked) + ")"
-                    : " (did you mean " + nearest + "?)"));
+            "is unknown (expected: " + suggestion(key, asked, expected) + ")");
       }
     }
   }
 
-  /** The name that is at most two edits away from {@code word}, or null. */
+  /**
+   * What to expect in place of {@code word}, for a message.
+   *
+   * @param expected what to say if none of the names is near
+   */
+  private static String suggestion(String word, Collection<String> names, String expected) {
+    String nearest = nearest(word, names);
+    return nearest == null ? expected : expected + "; did you mean " + nearest + "?";
+  }
+
+  /** The name that is at most two edits away from {@code word}, and half of it, or null. */
   public static @Nullable String nearest(String word, Iterable<String> names) {
     String best = null;
-    int bestDistance = 3;
+    int bestDistance = Math.min(2, word.length() / 2) + 1;
     for (String name : names) {
       int distance = distance(word, name);
       if (distance < bestDistance) {
@@ -320,7 +339,7 @@ public final class YamlMap {
     return best;
   }
 
-  /** Levenshtein's distance, for words of bounded length. */
+  /** Levenshtein's distance, for words whose lengths are near; else 3. */
   private static int distance(String a, String b) {
     if (Math.abs(a.length() - b.length()) > 2) {
       return 3;

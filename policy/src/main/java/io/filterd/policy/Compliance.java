@@ -1,0 +1,94 @@
+package io.filterd.policy;
+
+import io.filterd.policy.AppliedPolicy.AppliedEncryption;
+import io.filterd.policy.StoragePolicy.EncryptionRule;
+import io.filterd.policy.StoragePolicy.FilterUse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/**
+ * Whether a disk is what its policy asks for.
+ *
+ * @param reasons why the verdict is not {@link Verdict#COMPLIANT}, in sentences for people
+ */
+public record Compliance(Verdict verdict, List<String> reasons) {
+  /** The verdicts, in vSphere's words. */
+  public enum Verdict {
+    /** The disk is as the policy says. */
+    COMPLIANT,
+    /** The policy was changed or exchanged after it was applied: applying it makes it so. */
+    OUT_OF_DATE,
+    /** The disk is not as the policy says, and applying the policy again does not help. */
+    NON_COMPLIANT,
+    /** Nobody knows what the disk should be. */
+    UNKNOWN
+  }
+
+  /** Copies the list. */
+  public Compliance {
+    reasons = List.copyOf(reasons);
+  }
+
+  /** Compares what a disk should be with what it is. */
+  public static Compliance compare(StoragePolicy wanted, AppliedPolicy running) {
+    if (running.name().isEmpty()) {
+      return new Compliance(Verdict.UNKNOWN, List.of("the disk names no policy"));
+    }
+    List<String> broken = new ArrayList<>();
+    List<String> outdated = new ArrayList<>();
+    compareEncryption(wanted.encryption(), running.encryption(), broken);
+    if (!running.name().get().equals(wanted.name())) {
+      outdated.add(
+          "the disk has policy " + running.name().get() + " (expected: " + wanted.name() + ")");
+    } else if (running.digest().isPresent() && !running.digest().get().equals(wanted.digest())) {
+      outdated.add("policy " + wanted.name() + " was changed after it was applied");
+    }
+    List<FilterUse> filters = running.filters().orElse(wanted.filters());
+    if (!filters.equals(wanted.filters())) {
+      (outdated.isEmpty() ? broken : outdated)
+          .add(
+              "filters that run: " + text(filters) + " (expected: " + text(wanted.filters()) + ")");
+    }
+    Verdict verdict =
+        !broken.isEmpty()
+            ? Verdict.NON_COMPLIANT
+            : !outdated.isEmpty() ? Verdict.OUT_OF_DATE : Verdict.COMPLIANT;
+    broken.addAll(outdated);
+    return new Compliance(verdict, broken);
+  }
+
+  private static void compareEncryption(
+      Optional<EncryptionRule> rule, Optional<AppliedEncryption> applied, List<String> broken) {
+    if (rule.isEmpty() || applied.isEmpty()) {
+      if (rule.isPresent()) {
+        broken.add("the disk is not encrypted (expected: " + rule.get().cipher() + ")");
+      } else if (applied.isPresent()) {
+        broken.add("the disk is encrypted (expected: no encryption)");
+      }
+      return;
+    }
+    EncryptionRule wanted = rule.get();
+    AppliedEncryption actual = applied.get();
+    differ("cipher", actual.cipher(), wanted.cipher(), broken);
+    differ("data unit in bytes", actual.unitBytes(), wanted.unitBytes(), broken);
+    wanted
+        .provider()
+        .ifPresent(provider -> differ("key provider", actual.provider(), provider, broken));
+  }
+
+  private static void differ(String what, Object actual, Object wanted, List<String> broken) {
+    if (!actual.equals(wanted)) {
+      broken.add(what + ": " + actual + " (expected: " + wanted + ")");
+    }
+  }
+
+  private static String text(List<FilterUse> filters) {
+    return filters.isEmpty()
+        ? "none"
+        : String.join(
+            ", ",
+            filters.stream().map(use -> use.filter() + new TreeMap<>(use.settings())).toList());
+  }
+}

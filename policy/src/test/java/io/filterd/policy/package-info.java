@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.policy;
+
+import org.jspecify.annotations.NullMarked;

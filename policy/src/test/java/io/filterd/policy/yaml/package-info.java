@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.policy.yaml;
+
+import org.jspecify.annotations.NullMarked;
