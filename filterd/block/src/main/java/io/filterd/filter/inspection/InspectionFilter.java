@@ -10,44 +10,30 @@ import io.filterd.block.Extents;
 import io.filterd.block.IoFilter;
 import io.filterd.block.ZeroMode;
 import io.filterd.filter.Reporting;
+import io.filterd.filter.inspection.OperationFigures.Outcome;
 import java.nio.ByteBuffer;
-import java.util.EnumMap;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.atomic.LongAdder;
 import java.util.function.LongSupplier;
 
 /**
  * Counts operations, bytes and failures, and times what passes. A try that would block is not an
- * operation: only the call that finishes is counted and timed.
+ * operation: only the call that finishes is counted and timed, so a time does not hold what passed
+ * between a client's first try and that call. What failed is counted, not timed.
  */
 final class InspectionFilter extends IoFilter implements Reporting {
-  private enum Kind {
-    READ,
-    WRITE,
-    ZERO,
-    TRIM,
-    FLUSH,
-    EXTENTS
-  }
-
-  private static final class Figures {
-    final LongAdder bytes = new LongAdder();
-    final LongAdder count = new LongAdder();
-    final LongAdder failures = new LongAdder();
-    final LatencyHistogram latency = new LatencyHistogram();
-  }
-
   private final LongSupplier nanoTime;
-  private final EnumMap<Kind, Figures> figures = new EnumMap<>(Kind.class);
+  private final OperationFigures reads = new OperationFigures();
+  private final OperationFigures writes = new OperationFigures();
+  private final OperationFigures zeros = new OperationFigures();
+  private final OperationFigures trims = new OperationFigures();
+  private final OperationFigures flushes = new OperationFigures();
+  private final OperationFigures extents = new OperationFigures();
 
+  /** Inspects {@code below}, which it takes over. */
   InspectionFilter(BlockDevice below, LongSupplier nanoTime) {
     super(below);
     this.nanoTime = nanoTime;
-    for (Kind kind : Kind.values()) {
-      figures.put(kind, new Figures());
-    }
   }
 
   @Override
@@ -55,57 +41,32 @@ final class InspectionFilter extends IoFilter implements Reporting {
     return below.info();
   }
 
-  private Figures of(Kind kind) {
-    Figures found = figures.get(kind);
-    if (found == null) {
-      throw new IllegalStateException("kind: " + kind);
-    }
-    return found;
-  }
-
-  private void finished(Kind kind, long startNanos, long bytes) {
-    Figures of = of(kind);
-    of.count.increment();
-    of.bytes.add(bytes);
-    of.latency.record(nanoTime.getAsLong() - startNanos);
-  }
-
-  private BlockException failed(Kind kind, BlockException failure) {
-    of(kind).failures.increment();
-    return failure;
-  }
-
-  private Completion finished(Kind kind, long startNanos, long bytes, Completion completion) {
-    if (completion == Completion.DONE) {
-      finished(kind, startNanos, bytes);
-    }
-    return completion;
-  }
-
   @Override
   public Extents read(long offset, ByteBuffer target, Blocking blocking) throws BlockException {
-    long start = nanoTime.getAsLong();
-    int bytes = target.remaining();
+    long length = target.remaining();
+    long start = start(reads);
+    Outcome outcome = Outcome.FAILED;
     try {
-      Extents extents = below.read(offset, target, blocking);
-      if (extents != Extents.WOULD_BLOCK) {
-        finished(Kind.READ, start, bytes);
-      }
-      return extents;
-    } catch (BlockException failure) {
-      throw failed(Kind.READ, failure);
+      Extents parts = below.read(offset, target, blocking);
+      outcome = outcome(parts);
+      return parts;
+    } finally {
+      reads.ended(outcome, length, nanoTime.getAsLong() - start);
     }
   }
 
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
-    long start = nanoTime.getAsLong();
-    int bytes = source.remaining();
+    long length = source.remaining();
+    long start = start(writes);
+    Outcome outcome = Outcome.FAILED;
     try {
-      return finished(Kind.WRITE, start, bytes, below.write(offset, source, durability, blocking));
-    } catch (BlockException failure) {
-      throw failed(Kind.WRITE, failure);
+      Completion completion = below.write(offset, source, durability, blocking);
+      outcome = outcome(completion);
+      return completion;
+    } finally {
+      writes.ended(outcome, length, nanoTime.getAsLong() - start);
     }
   }
 
@@ -113,65 +74,85 @@ final class InspectionFilter extends IoFilter implements Reporting {
   public Completion zero(
       long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
       throws BlockException {
-    long start = nanoTime.getAsLong();
+    long start = start(zeros);
+    Outcome outcome = Outcome.FAILED;
     try {
-      return finished(
-          Kind.ZERO, start, length, below.zero(offset, length, mode, durability, blocking));
-    } catch (BlockException failure) {
-      throw failed(Kind.ZERO, failure);
+      Completion completion = below.zero(offset, length, mode, durability, blocking);
+      outcome = outcome(completion);
+      return completion;
+    } finally {
+      zeros.ended(outcome, length, nanoTime.getAsLong() - start);
     }
   }
 
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    long start = nanoTime.getAsLong();
+    long start = start(trims);
+    Outcome outcome = Outcome.FAILED;
     try {
-      return finished(Kind.TRIM, start, length, below.trim(offset, length, durability, blocking));
-    } catch (BlockException failure) {
-      throw failed(Kind.TRIM, failure);
+      Completion completion = below.trim(offset, length, durability, blocking);
+      outcome = outcome(completion);
+      return completion;
+    } finally {
+      trims.ended(outcome, length, nanoTime.getAsLong() - start);
     }
   }
 
   @Override
   public Completion flush(Blocking blocking) throws BlockException {
-    long start = nanoTime.getAsLong();
+    long start = start(flushes);
+    Outcome outcome = Outcome.FAILED;
     try {
-      return finished(Kind.FLUSH, start, 0, below.flush(blocking));
-    } catch (BlockException failure) {
-      throw failed(Kind.FLUSH, failure);
+      Completion completion = below.flush(blocking);
+      outcome = outcome(completion);
+      return completion;
+    } finally {
+      flushes.ended(outcome, 0, nanoTime.getAsLong() - start);
     }
   }
 
   @Override
   public Extents extents(long offset, long length, Blocking blocking) throws BlockException {
-    long start = nanoTime.getAsLong();
+    long start = start(extents);
+    long described = 0;
+    Outcome outcome = Outcome.FAILED;
     try {
-      Extents extents = below.extents(offset, length, blocking);
-      if (extents != Extents.WOULD_BLOCK) {
-        finished(Kind.EXTENTS, start, 0);
-      }
-      return extents;
-    } catch (BlockException failure) {
-      throw failed(Kind.EXTENTS, failure);
+      Extents parts = below.extents(offset, length, blocking);
+      outcome = outcome(parts);
+      described = parts.totalBytes(length);
+      return parts;
+    } finally {
+      extents.ended(outcome, described, nanoTime.getAsLong() - start);
     }
   }
 
+  private long start(OperationFigures figures) {
+    figures.started();
+    return nanoTime.getAsLong();
+  }
+
+  private static Outcome outcome(Extents parts) {
+    return parts == Extents.WOULD_BLOCK ? Outcome.WOULD_BLOCK : Outcome.DONE;
+  }
+
+  private static Outcome outcome(Completion completion) {
+    return switch (completion) {
+      case DONE -> Outcome.DONE;
+      case WOULD_BLOCK -> Outcome.WOULD_BLOCK;
+    };
+  }
+
+  /** For each operation its count, bytes, failures, how many are in flight, and latencies. */
   @Override
   public Map<String, Object> report() {
     Map<String, Object> report = new LinkedHashMap<>();
-    figures.forEach(
-        (kind, of) -> {
-          Map<String, Object> entry = new LinkedHashMap<>();
-          entry.put("count", of.count.sum());
-          entry.put("bytes", of.bytes.sum());
-          entry.put("failures", of.failures.sum());
-          entry.put("latencyP50Nanos", of.latency.percentileNanos(0.5));
-          entry.put("latencyP99Nanos", of.latency.percentileNanos(0.99));
-          entry.put("latencyP999Nanos", of.latency.percentileNanos(0.999));
-          entry.put("latencyMaxNanos", of.latency.percentileNanos(1));
-          report.put(kind.name().toLowerCase(Locale.ROOT), entry);
-        });
+    report.put("read", reads.report());
+    report.put("write", writes.report());
+    report.put("zero", zeros.report());
+    report.put("trim", trims.report());
+    report.put("flush", flushes.report());
+    report.put("extents", extents.report());
     return report;
   }
 }

@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.filter;
+
+import org.jspecify.annotations.NullMarked;
