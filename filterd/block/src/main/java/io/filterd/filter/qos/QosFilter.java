@@ -2,6 +2,7 @@ package io.filterd.filter.qos;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import io.filterd.block.Completion;
 import io.filterd.block.DeviceInfo;
@@ -14,32 +15,47 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.atomic.LongAdder;
 
 /**
- * Delays requests so that a disk keeps to its operations and bytes per second. Reads and writes are
- * charged one operation and their bytes; zeros and trims one operation; flushes and questions about
- * extents nothing. A try that is forbidden to block and would have to wait leaves no trace.
+ * Delays requests so that a disk keeps to its operations and bytes per second: in any time it does
+ * at most what the rates allow in that time and the burst, and one request more. A large request is
+ * charged whole, and makes those behind it wait.
+ *
+ * <p>Reads and writes are charged one operation and their bytes; zeros and trims one operation,
+ * whatever their length, for they move no data; flushes and questions about extents nothing, for
+ * delaying them would only keep what was done from being durable or known.
+ *
+ * <p>A request that may block waits for its turn, in the order in which requests came. One that may
+ * not goes on if it is its turn, or would block. What the device below would block on is given
+ * back: the request is charged when it comes again. A request that failed below remains charged.
  */
 final class QosFilter extends IoFilter implements Reporting {
   /** The time, and how to let it pass. */
   interface Waiting {
+    /** As {@link System#nanoTime}. */
     long nanoTime();
 
-    void sleep(long nanos) throws InterruptedException;
+    /** Waits for at most so long for the filter to close; whether it has. */
+    boolean awaitClose(CountDownLatch closed, long nanos) throws InterruptedException;
   }
 
   private final Waiting waiting;
-  private final Rate operations;
-  private final Rate bandwidth;
+  private final long originNanos;
+  private final AtomicReference<Limits> limits;
+  private final CountDownLatch closed = new CountDownLatch(1);
+  private final LongAdder waiters = new LongAdder();
   private final LongAdder delayed = new LongAdder();
   private final LongAdder delayNanos = new LongAdder();
 
   /**
-   * Limits {@code below}.
+   * Limits {@code below}, which it takes over.
    *
    * @param operationsPerSecond 0 for no limit
    * @param bytesPerSecond 0 for no limit
+   * @param burst how much an idle disk saves up, as a time at the full rate
    */
   QosFilter(
       BlockDevice below,
@@ -49,9 +65,8 @@ final class QosFilter extends IoFilter implements Reporting {
       Waiting waiting) {
     super(below);
     this.waiting = waiting;
-    long now = waiting.nanoTime();
-    this.operations = new Rate(operationsPerSecond, burst.toNanos(), now);
-    this.bandwidth = new Rate(bytesPerSecond, burst.toNanos(), now);
+    this.originNanos = waiting.nanoTime();
+    this.limits = new AtomicReference<>(Limits.of(operationsPerSecond, bytesPerSecond, burst));
   }
 
   @Override
@@ -59,94 +74,46 @@ final class QosFilter extends IoFilter implements Reporting {
     return below.info();
   }
 
-  private boolean mayGo() {
-    long now = waiting.nanoTime();
-    return operations.waitNanos(now) <= 0 && bandwidth.waitNanos(now) <= 0;
-  }
-
-  private long charge(long bytes) {
-    long now = waiting.nanoTime();
-    return Math.max(operations.charge(1, now), bandwidth.charge(bytes, now));
-  }
-
-  private void await(long bytes) throws BlockException {
-    long wait = charge(bytes);
-    if (wait > 0) {
-      delayed.increment();
-      delayNanos.add(wait);
-      try {
-        waiting.sleep(wait);
-      } catch (InterruptedException stop) {
-        Thread.currentThread().interrupt();
-        throw new BlockException(
-            BlockException.Reason.SHUTTING_DOWN, "the request was stopped while it waited", stop);
-      }
-    }
-  }
-
   @Override
   public Extents read(long offset, ByteBuffer target, Blocking blocking) throws BlockException {
-    int bytes = target.remaining();
-    if (blocking == Blocking.ALLOWED) {
-      await(bytes);
-      return below.read(offset, target, blocking);
-    }
-    if (!mayGo()) {
+    long length = target.remaining();
+    if (!enter(length, blocking)) {
       return Extents.WOULD_BLOCK;
     }
-    Extents extents = below.read(offset, target, blocking);
-    if (extents != Extents.WOULD_BLOCK) {
-      charge(bytes);
+    Extents parts = below.read(offset, target, blocking);
+    if (parts == Extents.WOULD_BLOCK) {
+      giveBack(length);
     }
-    return extents;
+    return parts;
   }
 
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
-    int bytes = source.remaining();
-    if (blocking == Blocking.ALLOWED) {
-      await(bytes);
-      return below.write(offset, source, durability, blocking);
-    }
-    if (!mayGo()) {
+    long length = source.remaining();
+    if (!enter(length, blocking)) {
       return Completion.WOULD_BLOCK;
     }
-    return charged(bytes, below.write(offset, source, durability, blocking));
-  }
-
-  private Completion charged(long bytes, Completion completion) {
-    if (completion == Completion.DONE) {
-      charge(bytes);
-    }
-    return completion;
+    return leave(length, below.write(offset, source, durability, blocking));
   }
 
   @Override
   public Completion zero(
       long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
       throws BlockException {
-    if (blocking == Blocking.ALLOWED) {
-      await(0);
-      return below.zero(offset, length, mode, durability, blocking);
-    }
-    if (!mayGo()) {
+    if (!enter(0, blocking)) {
       return Completion.WOULD_BLOCK;
     }
-    return charged(0, below.zero(offset, length, mode, durability, blocking));
+    return leave(0, below.zero(offset, length, mode, durability, blocking));
   }
 
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    if (blocking == Blocking.ALLOWED) {
-      await(0);
-      return below.trim(offset, length, durability, blocking);
-    }
-    if (!mayGo()) {
+    if (!enter(0, blocking)) {
       return Completion.WOULD_BLOCK;
     }
-    return charged(0, below.trim(offset, length, durability, blocking));
+    return leave(0, below.trim(offset, length, durability, blocking));
   }
 
   @Override
@@ -159,9 +126,78 @@ final class QosFilter extends IoFilter implements Reporting {
     return below.extents(offset, length, blocking);
   }
 
+  /** Lets nobody wait any longer: what waits fails, undone. */
+  @Override
+  public void close() throws BlockException {
+    closed.countDown();
+    super.close();
+  }
+
+  /** Charges a request and waits for its turn; or, where that is forbidden, says it is not. */
+  private boolean enter(long lengthBytes, Blocking blocking) throws BlockException {
+    long start;
+    while (true) {
+      Limits before = limits.get();
+      long now = nowNanos();
+      start = before.startNanos(now);
+      if (start > now && blocking == Blocking.FORBIDDEN) {
+        return false;
+      }
+      if (limits.compareAndSet(before, before.take(lengthBytes, start))) {
+        break;
+      }
+    }
+    long delay = start - nowNanos();
+    if (delay > 0) {
+      await(start, lengthBytes);
+      delayed.increment();
+      delayNanos.add(delay);
+    }
+    return true;
+  }
+
+  private void await(long startNanos, long lengthBytes) throws BlockException {
+    boolean itsTurn = false;
+    waiters.increment();
+    try {
+      for (long rest = startNanos - nowNanos(); rest > 0; rest = startNanos - nowNanos()) {
+        if (waiting.awaitClose(closed, rest)) {
+          throw new BlockException(Reason.SHUTTING_DOWN, "the disk closed before it was its turn");
+        }
+      }
+      itsTurn = true;
+    } catch (InterruptedException stop) {
+      Thread.currentThread().interrupt();
+      throw new BlockException(
+          Reason.SHUTTING_DOWN, "the request was stopped before it was its turn", stop);
+    } finally {
+      waiters.decrement();
+      if (!itsTurn) {
+        giveBack(lengthBytes);
+      }
+    }
+  }
+
+  private Completion leave(long lengthBytes, Completion completion) {
+    if (completion == Completion.WOULD_BLOCK) {
+      giveBack(lengthBytes);
+    }
+    return completion;
+  }
+
+  private void giveBack(long lengthBytes) {
+    limits.updateAndGet(each -> each.giveBack(lengthBytes));
+  }
+
+  private long nowNanos() {
+    return waiting.nanoTime() - originNanos;
+  }
+
+  /** How many requests wait, how many have waited, and for how long together. */
   @Override
   public Map<String, Object> report() {
     Map<String, Object> report = new LinkedHashMap<>();
+    report.put("waiting", waiters.sum());
     report.put("delayed", delayed.sum());
     report.put("delayMillis", delayNanos.sum() / 1_000_000);
     return report;

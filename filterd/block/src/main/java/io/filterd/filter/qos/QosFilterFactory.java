@@ -7,6 +7,7 @@ import io.filterd.filter.FilterFactory;
 import io.filterd.filter.FilterParameter;
 import io.filterd.filter.FilterSettings;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /** Makes qos filters. */
@@ -24,8 +25,8 @@ public final class QosFilterFactory implements FilterFactory {
     }
 
     @Override
-    public void sleep(long nanos) throws InterruptedException {
-      TimeUnit.NANOSECONDS.sleep(nanos);
+    public boolean awaitClose(CountDownLatch closed, long nanos) throws InterruptedException {
+      return closed.await(nanos, TimeUnit.NANOSECONDS);
     }
   }
 
@@ -53,7 +54,7 @@ public final class QosFilterFactory implements FilterFactory {
             "0/s",
             0,
             100_000_000,
-            "Operations per second; 0/s for no limit."),
+            "Reads, writes, zeros and trims per second; 0/s for no limit."),
         new FilterParameter(
             BANDWIDTH,
             FilterParameter.Type.BYTES_PER_SECOND,
@@ -67,7 +68,7 @@ public final class QosFilterFactory implements FilterFactory {
             "100ms",
             1,
             600_000,
-            "How long the disk may have been idle and catch up at once afterwards."));
+            "How much an idle disk saves up, as a time at the full rate."));
   }
 
   @Override

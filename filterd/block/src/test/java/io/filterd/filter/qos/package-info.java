@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.filter.qos;
+
+import org.jspecify.annotations.NullMarked;
