@@ -244,7 +244,8 @@ final class Demo implements Callable<Integer> {
 
         See that the file holds ciphertext only (after the qemu-io above; there is no "aaaa"):
           grep -c aaaaaaaaaaaaaaaa %5$s
-          qemu-img convert -U -f vmdk -O raw %5$s stored.raw && hexdump -C stored.raw | head
+          cp --sparse=always %5$s stored.vmdk
+          qemu-img convert -f vmdk -O raw stored.vmdk stored.raw && hexdump -Cn 64 stored.raw
           filterd/bin/filterd disk info %4$s -c %6$s
 
         """,
