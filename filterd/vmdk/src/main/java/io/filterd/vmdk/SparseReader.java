@@ -79,24 +79,35 @@ final class SparseReader {
 
   Extents extents(long offset, long length, Blocking blocking) throws BlockException {
     long end = offset + length;
-    Extents.Builder parts = new Extents.Builder();
+    ExtentKind only = null;
+    Extents.@Nullable Builder mixed = null;
     long at = offset;
-    for (int grains = 0;
-        at < end && grains < EXTENT_GRAINS_LIMIT && parts.count() <= EXTENT_PARTS_LIMIT;
-        grains++) {
+    for (int grains = 0; at < end && grains < EXTENT_GRAINS_LIMIT; grains++) {
       long place = tables.locate(at, blocking);
       if (place == GrainTables.WOULD_BLOCK) {
         break;
       }
+      ExtentKind kind = kind(place);
+      if (mixed == null && only != null && only != kind) {
+        mixed = new Extents.Builder().add(at - offset, only);
+      }
       long grainBytes = Math.min(tables.restOfGrain(at), end - at);
-      parts.add(grainBytes, kind(place));
+      if (mixed != null) {
+        if (mixed.count() == EXTENT_PARTS_LIMIT) {
+          break;
+        }
+        mixed.add(grainBytes, kind);
+      }
+      only = kind;
       at += grainBytes;
     }
-    if (at == offset) {
+    if (only == null) {
       return Extents.WOULD_BLOCK;
     }
-    Extents extents = parts.build();
-    return at == end && extents.count() == 1 ? Extents.all(extents.kind(0)) : extents;
+    if (mixed == null && at < end) {
+      mixed = new Extents.Builder().add(at - offset, only);
+    }
+    return answer(only, mixed);
   }
 
   /**
