@@ -83,6 +83,9 @@ def decipher(dek, unit_bytes, first_unit, data):
         tweak = (first_unit + at // unit_bytes).to_bytes(16, "little")
         unit = Cipher(algorithms.AES(dek), modes.XTS(tweak)).decryptor()
         out += unit.update(data[at:at + unit_bytes]) + unit.finalize()
+    for at in range(0, len(data), SECTOR):
+        if data[at:at + SECTOR] == bytes(SECTOR):  # Zeros that are stored are not enciphered.
+            out[at:at + SECTOR] = bytes(SECTOR)
     return bytes(out)
 
 
