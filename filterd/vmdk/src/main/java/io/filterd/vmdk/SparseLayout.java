@@ -19,7 +19,10 @@ record SparseLayout(long capacitySectors) {
   static final int FIRST_SLOT = 1;
   static final int SECOND_SLOT = FIRST_SLOT + SLOT_SECTORS;
 
-  /** What {@code ddb.filterd.slots} says of files with this layout. */
+  /** The entry of the disk database that names the two slots, without {@code ddb.}. */
+  static final String SLOTS_KEY = "filterd.slots";
+
+  /** What that entry says of files with this layout. */
   static final String SLOTS = FIRST_SLOT + "," + SECOND_SLOT;
 
   /** The places of sectors are 32 bits wide, so a file ends before this sector. */

@@ -10,7 +10,6 @@ import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,11 +29,6 @@ import java.util.function.UnaryOperator;
  * against other processes and qemu too.
  */
 public final class VmdkDisk implements AutoCloseable {
-  /** The entry of the disk database that names our two descriptor slots, without {@code ddb.}. */
-  private static final String SLOTS_KEY = "filterd.slots";
-
-  private static final long GEOMETRY_CYLINDERS_LIMIT = 65_535;
-
   /** "COWD" in little endian: a sparse extent of ESX. */
   private static final int COWD_MAGIC = 0x44574f43;
 
@@ -60,7 +54,7 @@ public final class VmdkDisk implements AutoCloseable {
     boolean made = false;
     BlockFile blockFile = BlockFile.create(path);
     try (ExtentFile file = new StoredExtent(blockFile)) {
-      writeEmpty(file, path, options);
+      NewDisk.write(file, path, options);
       AtomicFile.syncFolderOf(path);
       made = true;
     } finally {
@@ -68,90 +62,6 @@ public final class VmdkDisk implements AutoCloseable {
         Files.deleteIfExists(path);
       }
     }
-  }
-
-  /** Makes an empty file an empty disk. */
-  static void writeEmpty(ExtentFile file, Path path, CreateOptions options)
-      throws FormatException, BlockException {
-    SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
-    Descriptor descriptor = descriptor(path, options);
-    file.truncate(layout.overheadSectors() * SECTOR_BYTES);
-    writeDirectory(file, layout, true);
-    writeDirectory(file, layout, false);
-    ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
-    EmbeddedDescriptor.fill(slot, descriptor);
-    // Both, so that the first change of the descriptor needs no space.
-    file.write((long) SparseLayout.SECOND_SLOT * SECTOR_BYTES, slot.duplicate(), Blocking.ALLOWED);
-    file.write((long) SparseLayout.FIRST_SLOT * SECTOR_BYTES, slot, Blocking.ALLOWED);
-    file.sync();
-    // The header last: until it is there the file is no VMDK at all.
-    ByteBuffer header = ByteBuffer.allocateDirect(SparseExtentHeader.SIZE_BYTES);
-    layout.header().writeTo(header);
-    file.write(0, header.flip(), Blocking.ALLOWED);
-    file.sync();
-  }
-
-  private static void writeDirectory(ExtentFile file, SparseLayout layout, boolean redundant)
-      throws BlockException {
-    int count = layout.tableCount();
-    ByteBuffer directory =
-        ByteBuffer.allocateDirect(count * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    for (int i = 0; i < count; i++) {
-      directory.putInt((int) (redundant ? layout.redundantTable(i) : layout.table(i)));
-    }
-    SparseExtentHeader header = layout.header();
-    long sector = redundant ? header.redundantDirectoryOffset() : header.directoryOffset();
-    file.write(sector * SECTOR_BYTES, directory.flip(), Blocking.ALLOWED);
-  }
-
-  private static Descriptor descriptor(Path path, CreateOptions options) throws FormatException {
-    long sectors = options.sizeBytes() / SECTOR_BYTES;
-    long cylinders = Math.min(Math.max(1, sectors / (255 * 63)), GEOMETRY_CYLINDERS_LIMIT);
-    long cid = EmbeddedDescriptor.newContentId();
-    // Readers take the file that they have open, whatever its name is now.
-    String name = path.getFileName().toString().replaceAll("[\"\\p{Cntrl}]", "_");
-    String text =
-        """
-        # Disk DescriptorFile
-        version=1
-        encoding="UTF-8"
-        CID=%08x
-        parentCID=ffffffff
-        createType="monolithicSparse"
-
-        # Extent description
-        RW %d SPARSE "%s"
-
-        # The Disk Data Base
-        #DDB
-
-        ddb.virtualHWVersion = "14"
-        ddb.geometry.cylinders = "%d"
-        ddb.geometry.heads = "255"
-        ddb.geometry.sectors = "63"
-        ddb.adapterType = "lsilogic"
-        ddb.longContentID = "%s"
-        ddb.%s = "%s"
-        """
-            .formatted(
-                cid,
-                sectors,
-                name,
-                cylinders,
-                EmbeddedDescriptor.longContentId(cid),
-                SLOTS_KEY,
-                SparseLayout.SLOTS);
-    Descriptor descriptor =
-        Descriptor.parse(
-            path.toString(),
-            (long) SparseLayout.FIRST_SLOT * SECTOR_BYTES,
-            text.getBytes(StandardCharsets.UTF_8));
-    if (options.policy().isPresent()) {
-      descriptor = descriptor.withDdb(CreateOptions.POLICY_KEY, options.policy().get());
-    }
-    return options.encryption().isPresent()
-        ? options.encryption().get().writeTo(descriptor)
-        : descriptor;
   }
 
   /**
@@ -261,7 +171,7 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
     }
     if (access == Access.READ_ONLY) {
-      return new VmdkDisk(new TextDescriptor(descriptor), extent(file, header));
+      return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extent(file, header));
     }
     if (header.isCompressed() || header.version() > 2) {
       throw new FormatException(
@@ -279,7 +189,7 @@ public final class VmdkDisk implements AutoCloseable {
   /** Whether the file has our two slots for its descriptor. */
   private static boolean hasTwoSlots(SparseExtentHeader header, Descriptor descriptor)
       throws FormatException {
-    Optional<String> slots = descriptor.ddb(SLOTS_KEY);
+    Optional<String> slots = descriptor.ddb(SparseLayout.SLOTS_KEY);
     if (slots.isEmpty()) {
       return false;
     }
@@ -288,7 +198,7 @@ public final class VmdkDisk implements AutoCloseable {
         || header.descriptorSectors() != SparseLayout.SLOT_SECTORS
         || (used != SparseLayout.FIRST_SLOT && used != SparseLayout.SECOND_SLOT)) {
       throw descriptor.badDdb(
-          SLOTS_KEY,
+          SparseLayout.SLOTS_KEY,
           slots.get() + ", the one in use " + used + "+" + header.descriptorSectors(),
           SparseLayout.SLOTS + ", of " + SparseLayout.SLOT_SECTORS + " sectors each");
     }
@@ -379,7 +289,7 @@ public final class VmdkDisk implements AutoCloseable {
         }
         extents.add(extent(path, file.name(), line));
       }
-      VmdkDisk disk = new VmdkDisk(new TextDescriptor(descriptor), new Concatenation(extents));
+      VmdkDisk disk = new VmdkDisk(new ReadOnlyDescriptor(descriptor), new Concatenation(extents));
       opened = true;
       return disk;
     } finally {

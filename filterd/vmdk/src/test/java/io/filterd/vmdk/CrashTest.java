@@ -58,7 +58,7 @@ class CrashTest {
     History(SplittableRandom random) throws IOException, BlockException {
       this.random = random;
       CrashFile made = new CrashFile();
-      VmdkDisk.writeEmpty(made, Path.of("crash.vmdk"), CreateOptions.ofSize(DISK_BYTES));
+      NewDisk.write(made, Path.of("crash.vmdk"), CreateOptions.ofSize(DISK_BYTES));
       this.file = new CrashFile(made.killedAfter(made.logSize()));
       this.disk = VmdkDisk.openSparse(file, Access.READ_WRITE);
       for (int i = 0; i < SECTORS; i++) {

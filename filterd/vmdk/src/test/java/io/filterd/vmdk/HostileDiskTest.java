@@ -47,7 +47,7 @@ class HostileDiskTest {
   /** A disk of ours whose grains are all stored but one, as the bytes of its file. */
   private static byte[] disk() throws IOException, BlockException {
     CrashFile file = new CrashFile();
-    VmdkDisk.writeEmpty(file, Path.of("h.vmdk"), CreateOptions.ofSize(GRAINS * GRAIN));
+    NewDisk.write(file, Path.of("h.vmdk"), CreateOptions.ofSize(GRAINS * GRAIN));
     VmdkDisk disk = VmdkDisk.openSparse(file, Access.READ_WRITE);
     ByteBuffer bytes = ByteBuffer.allocateDirect((GRAINS - 1) * GRAIN);
     for (int at = 0; at < bytes.capacity(); at += 8) {

@@ -5,7 +5,7 @@ import io.filterd.block.BlockException.Reason;
 import java.util.function.UnaryOperator;
 
 /** The descriptor of a disk that is open for reading only. */
-record TextDescriptor(Descriptor current) implements DescriptorStore {
+record ReadOnlyDescriptor(Descriptor current) implements DescriptorStore {
   @Override
   public void rewrite(UnaryOperator<Descriptor> change) throws BlockException {
     throw new BlockException(Reason.READ_ONLY, current.file() + ": open read-only");
