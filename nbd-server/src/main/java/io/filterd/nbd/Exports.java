@@ -19,6 +19,14 @@ public interface Exports {
    */
   Optional<Lease> open(String name) throws BlockException;
 
+  /**
+   * One export, which is also the default. The device stays the caller's, who closes it after the
+   * server.
+   */
+  static Exports of(String name, BlockDevice device) {
+    return new SingleExport(name, device);
+  }
+
   /** One session's use of a device. */
   interface Lease extends AutoCloseable {
     /** The device. It may be shared with other sessions. */
@@ -33,7 +41,7 @@ public interface Exports {
     /** Whether this session may only read, whatever the device can do. */
     boolean readOnly();
 
-    /** Ends the use; the device itself stays open for others. */
+    /** Ends the use; the device itself stays open for others. Called once, and may block. */
     @Override
     void close();
   }

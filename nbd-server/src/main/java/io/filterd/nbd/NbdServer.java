@@ -10,17 +10,16 @@ import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.ServerChannel;
 import io.netty.channel.WriteBufferWaterMark;
 import io.netty.channel.epoll.Epoll;
+import io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.netty.channel.epoll.EpollIoHandler;
 import io.netty.channel.epoll.EpollServerDomainSocketChannel;
 import io.netty.channel.epoll.EpollServerSocketChannel;
-import io.netty.channel.group.ChannelGroup;
-import io.netty.channel.group.DefaultChannelGroup;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioServerDomainSocketChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.unix.DomainSocketAddress;
+import io.netty.channel.unix.PeerCredentials;
 import io.netty.util.concurrent.DefaultThreadFactory;
-import io.netty.util.concurrent.GlobalEventExecutor;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
@@ -31,8 +30,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -45,12 +42,12 @@ public final class NbdServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(NbdServer.class);
 
   /** Replies that wait for a client to read them, before no more of its requests are read. */
-  private static final WriteBufferWaterMark REPLIES = new WriteBufferWaterMark(512 << 10, 2 << 20);
+  private static final WriteBufferWaterMark REPLIES =
+      new WriteBufferWaterMark(256 << 10, 512 << 10);
 
   private final NbdServerConfig config;
   private final Sessions sessions;
   private final EventLoopGroup loops;
-  private final ExecutorService workers;
   private final List<Channel> listeners = new ArrayList<>();
 
   private NbdServer(NbdServerConfig config, Exports exports) {
@@ -61,11 +58,7 @@ public final class NbdServer implements AutoCloseable {
             Math.max(1, Runtime.getRuntime().availableProcessors()),
             new DefaultThreadFactory("nbd-loop", true),
             epoll ? EpollIoHandler.newFactory() : NioIoHandler.newFactory());
-    this.workers =
-        Executors.newFixedThreadPool(
-            config.workers(), Thread.ofPlatform().daemon().name("nbd-worker-", 0).factory());
-    ChannelGroup channels = new DefaultChannelGroup(GlobalEventExecutor.INSTANCE);
-    this.sessions = new Sessions(config, exports, workers, channels);
+    this.sessions = new Sessions(config, exports);
   }
 
   /**
@@ -155,13 +148,28 @@ public final class NbdServer implements AutoCloseable {
 
   @SuppressWarnings("FutureReturnValueIgnored") // Nobody waits for a refused connection to be gone.
   private void accept(Channel channel) {
-    if (sessions.stopping() || sessions.channels().size() >= config.maxConnections()) {
-      LOG.warn("peer={} refused: {} connections", channel.remoteAddress(), config.maxConnections());
+    String peer = peer(channel);
+    if (!sessions.admit(channel)) {
+      LOG.warn("peer={} refused: {} connections", peer, config.maxConnections());
       channel.close();
       return;
     }
-    sessions.channels().add(channel);
-    channel.pipeline().addLast(new Negotiation(sessions));
+    channel.pipeline().addLast(new Negotiation(sessions, peer));
+  }
+
+  /** Who is there, for people: an address, or who the kernel says has the other end. */
+  private static String peer(Channel channel) {
+    if (channel instanceof EpollDomainSocketChannel unix) {
+      try {
+        PeerCredentials other = unix.peerCredentials();
+        return "unix:pid=" + other.pid() + ",uid=" + other.uid();
+      } catch (IOException gone) {
+        return "unix";
+      }
+    }
+    return channel.remoteAddress() instanceof InetSocketAddress inet
+        ? inet.getAddress().getHostAddress() + ":" + inet.getPort()
+        : "unix";
   }
 
   /** Where the server listens, in the order of the configuration, with the ports it was given. */
@@ -171,7 +179,7 @@ public final class NbdServer implements AutoCloseable {
 
   /** Every client in the transmission phase. */
   public List<ConnectionInfo> connections() {
-    return sessions.transmissions().stream().map(Transmission::connection).toList();
+    return sessions.transmissions().map(Transmission::connection).toList();
   }
 
   /**
@@ -182,27 +190,38 @@ public final class NbdServer implements AutoCloseable {
    * @return whether all are gone
    */
   public boolean disconnect(String export) throws InterruptedException {
-    List<Transmission> ending =
-        sessions.transmissions().stream()
-            .filter(session -> session.export().equals(export))
-            .toList();
+    List<Hold> ending = new ArrayList<>();
+    long deadline = System.nanoTime() + config.drainTimeout().toNanos();
+    for (Hold hold : sessions.holds()) {
+      switch (hold.revoke(export, deadline - System.nanoTime())) {
+        case REVOKED -> ending.add(hold);
+        case OTHER_EXPORT -> {}
+        case UNKNOWN -> {
+          return false;
+        }
+      }
+    }
     return end(ending);
   }
 
-  private boolean end(List<Transmission> ending) throws InterruptedException {
-    ending.forEach(Transmission::shutDown);
+  private boolean end(List<Hold> ending) throws InterruptedException {
     if (await(ending)) {
       return true;
     }
     LOG.warn("{} sessions cut off after {}", ending.size(), config.drainTimeout());
-    ending.forEach(Transmission::kill);
+    for (Hold hold : ending) {
+      Transmission user = hold.user();
+      if (user != null) {
+        user.kill();
+      }
+    }
     return await(ending);
   }
 
-  private boolean await(List<Transmission> ending) throws InterruptedException {
+  private boolean await(List<Hold> ending) throws InterruptedException {
     long deadline = System.nanoTime() + config.drainTimeout().toNanos();
-    for (Transmission session : ending) {
-      if (!session.awaitEnd(deadline - System.nanoTime())) {
+    for (Hold hold : ending) {
+      if (!hold.awaitEnd(deadline - System.nanoTime())) {
         return false;
       }
     }
@@ -223,13 +242,18 @@ public final class NbdServer implements AutoCloseable {
       }
     }
     try {
-      boolean drained = end(List.copyOf(sessions.transmissions()));
-      sessions.channels().close().awaitUninterruptibly(config.drainTimeout().toMillis());
-      loops.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly();
-      workers.shutdown();
-      if (!drained || !workers.awaitTermination(1, TimeUnit.SECONDS)) {
+      List<Hold> holds = sessions.holds();
+      holds.forEach(Hold::revoke);
+      boolean drained = end(holds);
+      for (Channel connection : sessions.connections()) {
+        connection.close().awaitUninterruptibly(config.drainTimeout().toMillis());
+      }
+      // The workers first: they hand their answers to the loops.
+      sessions.workers().stop();
+      if (!sessions.workers().awaitEnd(TimeUnit.SECONDS.toNanos(1)) || !drained) {
         LOG.warn("requests were still being worked on");
       }
+      loops.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly();
     } catch (InterruptedException stop) {
       Thread.currentThread().interrupt();
     }

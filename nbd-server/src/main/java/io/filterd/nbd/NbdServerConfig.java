@@ -7,22 +7,30 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * Where a server listens, and the limits it puts on clients.
+ * Where a server listens, and the limits it puts on clients. {@link #on} has the defaults, {@link
+ * #toBuilder} changes single ones.
  *
  * @param listen the addresses: {@code InetSocketAddress} (port 0 takes a free one) or {@code
  *     UnixDomainSocketAddress}
  * @param unixSocketMode the permissions of Unix socket files
  * @param maxConnections connections at once; more are closed at once
- * @param handshakeTimeout from connecting to the transmission phase
- * @param stallTimeout how long a client may pause inside a request or leave its replies unread
+ * @param handshakeTimeout from one option to the next, and for the first one; with the time it
+ *     takes to open an export
+ * @param stallTimeout how long a client may pause inside a request or leave its replies unread; at
+ *     most 5 s while other clients wait for {@code maxTotalBytesInFlight}
  * @param drainTimeout how long requests in flight may take when a session is ended
  * @param maxOptions options in one handshake
- * @param maxOptionBytes data of one option
- * @param maxPayloadBytes data of one read or write
- * @param maxRequestsInFlight requests of one connection that are being worked on
- * @param maxBytesInFlight data of one connection's requests that are being worked on
+ * @param maxOptionBytes data of one option; longer options are refused
+ * @param maxPayloadBytes data of one read or write; longer ones are refused
+ * @param maxRequestsInFlight requests of one connection that are being worked on; more are not read
+ *     from its socket before one of these is answered
+ * @param maxBytesInFlight data of one connection's requests that are being worked on, or wait for
+ *     the client to read them
+ * @param maxTotalBytesInFlight the same for all connections together; each may have 64 KiB more, so
+ *     that small requests always go on
  * @param inlineBytes requests up to this long are tried on the event loop, without blocking
- * @param workers threads for requests that block
+ * @param workers threads that all exports share for requests that block or are long; a slow export
+ *     never takes the last ones, and each has two of its own besides
  */
 public record NbdServerConfig(
     List<SocketAddress> listen,
@@ -36,6 +44,7 @@ public record NbdServerConfig(
     int maxPayloadBytes,
     int maxRequestsInFlight,
     int maxBytesInFlight,
+    long maxTotalBytesInFlight,
     int inlineBytes,
     int workers) {
   /** Checks the limits. */
@@ -43,21 +52,38 @@ public record NbdServerConfig(
     listen = List.copyOf(listen);
     unixSocketMode = Set.copyOf(unixSocketMode);
     atLeast("maxConnections", maxConnections, 1);
+    positive("handshakeTimeout", handshakeTimeout);
+    positive("stallTimeout", stallTimeout);
+    positive("drainTimeout", drainTimeout);
     atLeast("maxOptions", maxOptions, 4);
     // LIST_META_CONTEXT carries a name and queries of 4096 bytes each (proto.md, "Conventions").
     atLeast("maxOptionBytes", maxOptionBytes, 16 << 10);
     // Clients that negotiate no block sizes may send this much (proto.md, "Block size
     // constraints").
     atLeast("maxPayloadBytes", maxPayloadBytes, 32 << 20);
+    atMost("maxPayloadBytes", maxPayloadBytes, 1 << 30);
     atLeast("maxRequestsInFlight", maxRequestsInFlight, 1);
     atLeast("maxBytesInFlight", maxBytesInFlight, maxPayloadBytes);
+    atLeast("maxTotalBytesInFlight", maxTotalBytesInFlight, maxBytesInFlight);
     atLeast("inlineBytes", inlineBytes, 0);
-    atLeast("workers", workers, 1);
+    atLeast("workers", workers, 2);
   }
 
-  private static void atLeast(String name, int value, int least) {
+  private static void atLeast(String name, long value, long least) {
     if (value < least) {
       throw new IllegalArgumentException(name + ": " + value + " (expected: >= " + least + ")");
+    }
+  }
+
+  private static void atMost(String name, long value, long most) {
+    if (value > most) {
+      throw new IllegalArgumentException(name + ": " + value + " (expected: <= " + most + ")");
+    }
+  }
+
+  private static void positive(String name, Duration value) {
+    if (value.isNegative() || value.isZero()) {
+      throw new IllegalArgumentException(name + ": " + value + " (expected: > 0)");
     }
   }
 
@@ -70,12 +96,137 @@ public record NbdServerConfig(
         Duration.ofSeconds(10),
         Duration.ofSeconds(60),
         Duration.ofSeconds(20),
-        64,
+        4096,
         64 << 10,
         32 << 20,
         128,
         64 << 20,
+        96 << 20,
         256 << 10,
         32);
+  }
+
+  /** Starts from this configuration. */
+  public Builder toBuilder() {
+    return new Builder(this);
+  }
+
+  /** Changes single settings; the names are those of the record. For one thread. */
+  public static final class Builder {
+    private final List<SocketAddress> listen;
+    private Set<PosixFilePermission> unixSocketMode;
+    private int maxConnections;
+    private Duration handshakeTimeout;
+    private Duration stallTimeout;
+    private Duration drainTimeout;
+    private int maxOptions;
+    private int maxOptionBytes;
+    private int maxPayloadBytes;
+    private int maxRequestsInFlight;
+    private int maxBytesInFlight;
+    private long maxTotalBytesInFlight;
+    private int inlineBytes;
+    private int workers;
+
+    private Builder(NbdServerConfig start) {
+      this.listen = start.listen;
+      this.unixSocketMode = start.unixSocketMode;
+      this.maxConnections = start.maxConnections;
+      this.handshakeTimeout = start.handshakeTimeout;
+      this.stallTimeout = start.stallTimeout;
+      this.drainTimeout = start.drainTimeout;
+      this.maxOptions = start.maxOptions;
+      this.maxOptionBytes = start.maxOptionBytes;
+      this.maxPayloadBytes = start.maxPayloadBytes;
+      this.maxRequestsInFlight = start.maxRequestsInFlight;
+      this.maxBytesInFlight = start.maxBytesInFlight;
+      this.maxTotalBytesInFlight = start.maxTotalBytesInFlight;
+      this.inlineBytes = start.inlineBytes;
+      this.workers = start.workers;
+    }
+
+    public Builder unixSocketMode(Set<PosixFilePermission> value) {
+      unixSocketMode = value;
+      return this;
+    }
+
+    public Builder maxConnections(int value) {
+      maxConnections = value;
+      return this;
+    }
+
+    public Builder handshakeTimeout(Duration value) {
+      handshakeTimeout = value;
+      return this;
+    }
+
+    public Builder stallTimeout(Duration value) {
+      stallTimeout = value;
+      return this;
+    }
+
+    public Builder drainTimeout(Duration value) {
+      drainTimeout = value;
+      return this;
+    }
+
+    public Builder maxOptions(int value) {
+      maxOptions = value;
+      return this;
+    }
+
+    public Builder maxOptionBytes(int value) {
+      maxOptionBytes = value;
+      return this;
+    }
+
+    public Builder maxPayloadBytes(int value) {
+      maxPayloadBytes = value;
+      return this;
+    }
+
+    public Builder maxRequestsInFlight(int value) {
+      maxRequestsInFlight = value;
+      return this;
+    }
+
+    public Builder maxBytesInFlight(int value) {
+      maxBytesInFlight = value;
+      return this;
+    }
+
+    public Builder maxTotalBytesInFlight(long value) {
+      maxTotalBytesInFlight = value;
+      return this;
+    }
+
+    public Builder inlineBytes(int value) {
+      inlineBytes = value;
+      return this;
+    }
+
+    public Builder workers(int value) {
+      workers = value;
+      return this;
+    }
+
+    /** The configuration, checked. */
+    public NbdServerConfig build() {
+      return new NbdServerConfig(
+          listen,
+          unixSocketMode,
+          maxConnections,
+          handshakeTimeout,
+          stallTimeout,
+          drainTimeout,
+          maxOptions,
+          maxOptionBytes,
+          maxPayloadBytes,
+          maxRequestsInFlight,
+          maxBytesInFlight,
+          maxTotalBytesInFlight,
+          inlineBytes,
+          workers);
+    }
   }
 }

@@ -1,12 +1,11 @@
 package io.filterd.nbd;
 
-import static io.filterd.nbd.wire.Protocol.IHAVEOPT;
-import static io.filterd.nbd.wire.Protocol.NBDMAGIC;
+import static io.filterd.nbd.wire.Protocol.BASE_ALLOCATION;
+import static io.filterd.nbd.wire.Protocol.BASE_NAMESPACE;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_FIXED_NEWSTYLE;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_NO_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_BLOCK_SIZE;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_DESCRIPTION;
-import static io.filterd.nbd.wire.Protocol.NBD_INFO_EXPORT;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_NAME;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_ABORT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_EXPORT_NAME;
@@ -16,21 +15,20 @@ import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_SET_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_STRUCTURED_REPLY;
-import static io.filterd.nbd.wire.Protocol.NBD_REP_ACK;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_INVALID;
+import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_PLATFORM;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_POLICY;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_SHUTDOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_TOO_BIG;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNKNOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNSUP;
-import static io.filterd.nbd.wire.Protocol.NBD_REP_INFO;
-import static io.filterd.nbd.wire.Protocol.NBD_REP_META_CONTEXT;
-import static io.filterd.nbd.wire.Protocol.NBD_REP_SERVER;
-import static io.filterd.nbd.wire.Protocol.OPTION_REPLY_MAGIC;
 
 import io.filterd.block.BlockException;
-import io.filterd.block.BlockSizes;
-import io.filterd.nbd.wire.Protocol;
+import io.filterd.nbd.Sessions.Opening;
+import io.filterd.nbd.wire.ContextRequest;
+import io.filterd.nbd.wire.InfoRequest;
+import io.filterd.nbd.wire.OptionHeader;
+import io.filterd.nbd.wire.OptionReplies;
 import io.filterd.nbd.wire.ProtocolException;
 import io.filterd.nbd.wire.Strings;
 import io.netty.buffer.ByteBuf;
@@ -39,12 +37,10 @@ import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
 import io.netty.util.concurrent.ScheduledFuture;
-import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -55,52 +51,62 @@ import org.slf4j.LoggerFactory;
  * place when the client has chosen an export. Event-loop thread only.
  *
  * <p>An option's length is checked before its data is waited for: data that is too long is skipped
- * and refused, never stored.
+ * and refused, never stored. A client that does not read the answers is not listened to.
  */
 // A failed write comes back through the void promise, as an exceptionCaught.
 @SuppressWarnings("FutureReturnValueIgnored")
 final class Negotiation extends ByteToMessageDecoder {
   private static final Logger LOG = LoggerFactory.getLogger(Negotiation.class);
-  private static final String BASE_ALLOCATION = "base:allocation";
-  private static final int OPTION_HEADER_BYTES = 16;
 
   /** Skipping more than this for a client is not worth it. */
   private static final long MAX_SKIPPED_BYTES = 16L << 20;
+
+  private static final int ALL_ZEROES_BYTES = 124;
 
   private enum State {
     CLIENT_FLAGS,
     OPTION,
     SKIP,
-    /** An export is being opened by a worker; what the client sends meanwhile waits. */
-    OPENING,
+    /** Another thread opens or lists exports; what the client sends meanwhile waits. */
+    ASKING,
     ENDED
   }
 
   private record Context(String export, boolean allocation) {}
 
   private final Sessions sessions;
+  private final String peer;
   private State state = State.CLIENT_FLAGS;
   private boolean noZeroes;
   private boolean structuredReplies;
   private @Nullable Context context;
   private int options;
+  private @Nullable OptionHeader option;
   private long skip;
-  private int skippedOption;
   private @Nullable ScheduledFuture<?> timeout;
 
-  /** A handshake on behalf of these sessions' server. */
-  Negotiation(Sessions sessions) {
+  /** A handshake with {@code peer} on behalf of these sessions' server. */
+  Negotiation(Sessions sessions, String peer) {
     this.sessions = sessions;
+    this.peer = peer;
   }
 
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) {
+    waitForNextOption(ctx);
+  }
+
+  /** Ends a client that takes too long over its next option. */
+  private void waitForNextOption(ChannelHandlerContext ctx) {
+    if (timeout != null) {
+      timeout.cancel(false);
+    }
     timeout =
         ctx.executor()
             .schedule(
                 () -> {
                   if (state != State.ENDED) {
-                    LOG.debug("peer={} handshake timed out", ctx.channel().remoteAddress());
+                    LOG.debug("peer={} handshake timed out", peer);
                     ctx.close();
                   }
                 },
@@ -117,378 +123,341 @@ final class Negotiation extends ByteToMessageDecoder {
 
   @Override
   public void channelActive(ChannelHandlerContext ctx) {
-    ByteBuf greeting = ctx.alloc().buffer(18);
-    greeting.writeLong(NBDMAGIC);
-    greeting.writeLong(IHAVEOPT);
-    greeting.writeShort(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
-    ctx.writeAndFlush(greeting, ctx.voidPromise());
+    ctx.writeAndFlush(
+        OptionReplies.greeting(ctx.alloc(), NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES),
+        ctx.voidPromise());
     ctx.fireChannelActive();
   }
 
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-    LOG.debug("peer={} connection lost: {}", ctx.channel().remoteAddress(), cause.toString());
+    LOG.debug("peer={} connection lost: {}", peer, cause.toString());
     ctx.close();
   }
 
   @Override
-  protected void decode(ChannelHandlerContext ctx, ByteBuf in, List<Object> out) {
-    switch (state) {
-      case CLIENT_FLAGS -> clientFlags(ctx, in);
-      case OPTION -> option(ctx, in);
-      case SKIP -> skip(ctx, in);
-      case OPENING -> {}
-      case ENDED -> in.skipBytes(in.readableBytes());
+  public void channelWritabilityChanged(ChannelHandlerContext ctx) {
+    if (ctx.channel().isWritable() && state != State.ASKING) {
+      goOn(ctx);
     }
   }
 
-  private void clientFlags(ChannelHandlerContext ctx, ByteBuf in) {
+  @Override
+  protected void decode(ChannelHandlerContext ctx, ByteBuf in, List<Object> out) {
+    if (state == State.ENDED) {
+      in.skipBytes(in.readableBytes());
+      return;
+    }
+    if (state == State.ASKING || !ctx.channel().isWritable()) {
+      ctx.channel().config().setAutoRead(false);
+      return;
+    }
+    try {
+      switch (state) {
+        case CLIENT_FLAGS -> clientFlags(in);
+        case OPTION -> option(ctx, in);
+        case SKIP -> skip(ctx, in);
+        case ASKING, ENDED -> {}
+      }
+    } catch (ProtocolException broken) {
+      drop(ctx, String.valueOf(broken.getMessage()));
+    }
+  }
+
+  private void clientFlags(ByteBuf in) throws ProtocolException {
     if (in.readableBytes() < Integer.BYTES) {
       return;
     }
     int flags = in.readInt();
     if ((flags & ~(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES)) != 0) {
-      drop(ctx, "client flags: 0x" + Integer.toHexString(flags) + " (proto.md, \"Client flags\")");
-      return;
+      throw new ProtocolException(
+          "client flags: 0x" + Integer.toHexString(flags) + " (proto.md, \"Client flags\")");
     }
     noZeroes = (flags & NBD_FLAG_NO_ZEROES) != 0;
     state = State.OPTION;
   }
 
-  private void option(ChannelHandlerContext ctx, ByteBuf in) {
-    if (in.readableBytes() < OPTION_HEADER_BYTES) {
-      return;
-    }
-    int start = in.readerIndex();
-    if (in.getLong(start) != IHAVEOPT) {
-      drop(ctx, "option magic (proto.md, \"Newstyle negotiation\")");
-      return;
-    }
-    int option = in.getInt(start + 8);
-    long length = in.getUnsignedInt(start + 12);
-    if (length > sessions.config().maxOptionBytes()) {
-      if (option == NBD_OPT_EXPORT_NAME || length > MAX_SKIPPED_BYTES) {
-        drop(ctx, "option " + option + " with " + length + " bytes of data");
+  private void option(ChannelHandlerContext ctx, ByteBuf in) throws ProtocolException {
+    OptionHeader header = option;
+    if (header == null) {
+      if (in.readableBytes() < OptionHeader.BYTES) {
         return;
       }
-      in.skipBytes(OPTION_HEADER_BYTES);
-      skip = length;
-      skippedOption = option;
-      state = State.SKIP;
-      return;
+      header = OptionHeader.read(in);
+      if (++options > sessions.config().maxOptions()) {
+        throw new ProtocolException(
+            "options: " + options + " (expected: <= " + sessions.config().maxOptions() + ")");
+      }
+      option = header;
+      if (header.lengthBytes() > sessions.config().maxOptionBytes()) {
+        if (header.option() == NBD_OPT_EXPORT_NAME || header.lengthBytes() > MAX_SKIPPED_BYTES) {
+          throw new ProtocolException(
+              "option " + header.option() + ": " + header.lengthBytes() + " bytes of data");
+        }
+        skip = header.lengthBytes();
+        state = State.SKIP;
+        return;
+      }
     }
-    if (in.readableBytes() < OPTION_HEADER_BYTES + length) {
-      return;
+    if (in.readableBytes() >= header.lengthBytes()) {
+      option = null;
+      waitForNextOption(ctx);
+      answer(ctx, header.option(), in.readSlice((int) header.lengthBytes()));
+      ctx.flush();
     }
-    if (++options > sessions.config().maxOptions()) {
-      drop(ctx, "more than " + sessions.config().maxOptions() + " options");
-      return;
-    }
-    in.skipBytes(OPTION_HEADER_BYTES);
-    answer(ctx, option, in.readSlice((int) length));
   }
 
   private void skip(ChannelHandlerContext ctx, ByteBuf in) {
     int skipped = (int) Math.min(skip, in.readableBytes());
     in.skipBytes(skipped);
     skip -= skipped;
-    if (skip == 0) {
+    OptionHeader skippedOption = option;
+    if (skip == 0 && skippedOption != null) {
       state = State.OPTION;
-      if (++options > sessions.config().maxOptions()) {
-        drop(ctx, "more than " + sessions.config().maxOptions() + " options");
-        return;
-      }
-      if (skippedOption == NBD_OPT_SET_META_CONTEXT) {
+      option = null;
+      if (skippedOption.option() == NBD_OPT_SET_META_CONTEXT) {
         context = null;
       }
-      refuse(ctx, skippedOption, NBD_REP_ERR_TOO_BIG, "too much data");
+      refuse(ctx, skippedOption.option(), NBD_REP_ERR_TOO_BIG, "too much data");
       ctx.flush();
     }
   }
 
-  private void answer(ChannelHandlerContext ctx, int option, ByteBuf data) {
-    if (sessions.stopping() && option != NBD_OPT_ABORT) {
-      if (option == NBD_OPT_EXPORT_NAME) {
-        drop(ctx, "the server is stopping");
-      } else {
-        refuse(ctx, option, NBD_REP_ERR_SHUTDOWN, "the server is stopping");
+  private void answer(ChannelHandlerContext ctx, int number, ByteBuf data)
+      throws ProtocolException {
+    if (sessions.stopping() && number != NBD_OPT_ABORT) {
+      if (number == NBD_OPT_EXPORT_NAME) {
+        throw new ProtocolException("the server is stopping");
       }
-    } else {
-      try {
-        switch (option) {
-          case NBD_OPT_EXPORT_NAME -> exportName(ctx, data);
-          case NBD_OPT_ABORT -> abort(ctx);
-          case NBD_OPT_LIST -> list(ctx, data);
-          case NBD_OPT_INFO, NBD_OPT_GO -> infoOrGo(ctx, option, data);
-          case NBD_OPT_STRUCTURED_REPLY -> structuredReply(ctx, data);
-          case NBD_OPT_LIST_META_CONTEXT -> metaContext(ctx, option, data);
-          case NBD_OPT_SET_META_CONTEXT -> metaContext(ctx, option, data);
-          default -> refuse(ctx, option, NBD_REP_ERR_UNSUP, "option " + option + " is unknown");
-        }
-      } catch (ProtocolException broken) {
-        LOG.debug(
-            "peer={} option={} {}", ctx.channel().remoteAddress(), option, broken.getMessage());
-        if (option == NBD_OPT_EXPORT_NAME) {
-          drop(ctx, String.valueOf(broken.getMessage()));
-        } else {
-          refuse(ctx, option, NBD_REP_ERR_INVALID, String.valueOf(broken.getMessage()));
-        }
-      }
+      refuse(ctx, number, NBD_REP_ERR_SHUTDOWN, "the server is stopping");
+      return;
     }
-    ctx.flush();
+    if (number == NBD_OPT_EXPORT_NAME) {
+      // There is no way to answer it with an error (proto.md, "NBD_OPT_EXPORT_NAME").
+      exportName(ctx, Strings.read(data, data.readableBytes(), "export name"));
+      return;
+    }
+    try {
+      switch (number) {
+        case NBD_OPT_ABORT -> abort(ctx);
+        case NBD_OPT_LIST -> list(ctx, data);
+        case NBD_OPT_INFO, NBD_OPT_GO -> infoOrGo(ctx, number, InfoRequest.read(data));
+        case NBD_OPT_STRUCTURED_REPLY -> structuredReply(ctx, data);
+        case NBD_OPT_LIST_META_CONTEXT -> listContexts(ctx, ContextRequest.read(data));
+        case NBD_OPT_SET_META_CONTEXT -> setContexts(ctx, data);
+        default -> refuse(ctx, number, NBD_REP_ERR_UNSUP, "option " + number + " is unknown");
+      }
+    } catch (ProtocolException broken) {
+      LOG.debug("peer={} option={} {}", peer, number, broken.getMessage());
+      refuse(ctx, number, NBD_REP_ERR_INVALID, String.valueOf(broken.getMessage()));
+    }
   }
 
-  private void exportName(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
-    String name = Strings.read(data, data.readableBytes(), "export name");
+  private void exportName(ChannelHandlerContext ctx, String name) {
     open(
         ctx,
         name,
-        (lease, refusal) -> {
-          if (lease == null) {
-            // There is no way to answer this option with an error (proto.md,
-            // "NBD_OPT_EXPORT_NAME").
-            LOG.info("peer={} export={} refused: {}", ctx.channel().remoteAddress(), name, refusal);
-            state = State.ENDED;
-            ctx.close();
-            return;
+        opening -> {
+          if (opening instanceof Opening.Opened(Hold hold)) {
+            Terms terms = terms(name, hold);
+            ctx.writeAndFlush(
+                OptionReplies.exportName(
+                    ctx.alloc(), terms.sizeBytes(), terms.flags(), noZeroes ? 0 : ALL_ZEROES_BYTES),
+                ctx.voidPromise());
+            begin(ctx, hold, terms);
+          } else {
+            drop(
+                ctx,
+                opening instanceof Opening.Refused(var _, String message)
+                    ? message
+                    : "export " + Strings.printable(name) + ": there is none of this name");
           }
-          Transmission transmission = transmission(ctx, name, lease);
-          ByteBuf reply = ctx.alloc().buffer(134);
-          reply.writeLong(lease.device().info().sizeBytes());
-          reply.writeShort(transmission.flags());
-          if (!noZeroes) {
-            reply.writeZero(124);
-          }
-          ctx.writeAndFlush(reply, ctx.voidPromise());
-          begin(ctx, transmission);
         });
   }
 
   private void abort(ChannelHandlerContext ctx) {
     state = State.ENDED;
     // The client may close without reading this.
-    ctx.writeAndFlush(reply(ctx, NBD_OPT_ABORT, NBD_REP_ACK, 0))
+    ctx.writeAndFlush(OptionReplies.ack(ctx.alloc(), NBD_OPT_ABORT))
         .addListener(ChannelFutureListener.CLOSE);
   }
 
   private void list(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
     empty(data, "NBD_OPT_LIST");
-    for (String name : sessions.exports().names()) {
-      byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
-      ByteBuf reply = reply(ctx, NBD_OPT_LIST, NBD_REP_SERVER, Integer.BYTES + bytes.length);
-      reply.writeInt(bytes.length);
-      reply.writeBytes(bytes);
-      ctx.write(reply, ctx.voidPromise());
-    }
-    ctx.write(reply(ctx, NBD_OPT_LIST, NBD_REP_ACK, 0), ctx.voidPromise());
+    ask(
+        ctx,
+        sessions::names,
+        names -> {
+          if (names.isEmpty()) {
+            refuse(
+                ctx,
+                NBD_OPT_LIST,
+                NBD_REP_ERR_PLATFORM,
+                "the exports could not be listed: see the server's log");
+            return;
+          }
+          for (String name : names.get()) {
+            ctx.write(OptionReplies.server(ctx.alloc(), NBD_OPT_LIST, name), ctx.voidPromise());
+          }
+          ctx.write(OptionReplies.ack(ctx.alloc(), NBD_OPT_LIST), ctx.voidPromise());
+        });
   }
 
   private void structuredReply(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
     empty(data, "NBD_OPT_STRUCTURED_REPLY");
     structuredReplies = true;
-    ctx.write(reply(ctx, NBD_OPT_STRUCTURED_REPLY, NBD_REP_ACK, 0), ctx.voidPromise());
+    ctx.write(OptionReplies.ack(ctx.alloc(), NBD_OPT_STRUCTURED_REPLY), ctx.voidPromise());
   }
 
-  private static void empty(ByteBuf data, String option) throws ProtocolException {
+  private static void empty(ByteBuf data, String what) throws ProtocolException {
     if (data.isReadable()) {
-      throw new ProtocolException(option + ": has data (expected: none)");
+      throw new ProtocolException(what + ": has data (expected: none)");
     }
   }
 
-  private static void atEnd(ByteBuf data) throws ProtocolException {
-    if (data.isReadable()) {
-      throw new ProtocolException("option: " + data.readableBytes() + " bytes too many");
-    }
-  }
-
-  private static long u32(ByteBuf data, String what) throws ProtocolException {
-    if (data.readableBytes() < Integer.BYTES) {
-      throw new ProtocolException(what + ": cut off");
-    }
-    return data.readUnsignedInt();
-  }
-
-  private void infoOrGo(ChannelHandlerContext ctx, int option, ByteBuf data)
-      throws ProtocolException {
-    String name = Strings.read(data, u32(data, "name length"), "export name");
-    if (data.readableBytes() < Short.BYTES) {
-      throw new ProtocolException("number of information requests: cut off");
-    }
-    int count = data.readUnsignedShort();
-    if (data.readableBytes() != count * Short.BYTES) {
-      throw new ProtocolException(
-          "information requests: " + data.readableBytes() + " bytes (expected: 2 x " + count + ")");
-    }
-    boolean wantsName = false;
-    boolean wantsDescription = false;
-    boolean wantsBlockSize = false;
-    for (int i = 0; i < count; i++) {
-      switch (data.readUnsignedShort()) {
-        case NBD_INFO_NAME -> wantsName = true;
-        case NBD_INFO_DESCRIPTION -> wantsDescription = true;
-        case NBD_INFO_BLOCK_SIZE -> wantsBlockSize = true;
-        default -> {} // Unknown requests are ignored (proto.md, "NBD_OPT_GO").
-      }
-    }
-    boolean sendName = wantsName;
-    boolean sendDescription = wantsDescription;
-    boolean sendBlockSize = wantsBlockSize;
+  private void infoOrGo(ChannelHandlerContext ctx, int number, InfoRequest request) {
     open(
         ctx,
-        name,
-        (lease, refusal) -> {
-          if (lease == null) {
-            boolean unknown = refusal == null;
-            refuse(
-                ctx,
-                option,
-                unknown ? NBD_REP_ERR_UNKNOWN : NBD_REP_ERR_POLICY,
-                unknown ? "there is no export of this name" : refusal);
-            ctx.flush();
+        request.name(),
+        opening -> {
+          if (!(opening instanceof Opening.Opened(Hold hold))) {
+            refuse(ctx, number, opening);
             return;
           }
-          Transmission transmission = transmission(ctx, name, lease);
-          ByteBuf export = info(ctx, option, NBD_INFO_EXPORT, 10);
-          export.writeLong(lease.device().info().sizeBytes());
-          export.writeShort(transmission.flags());
-          ctx.write(export, ctx.voidPromise());
-          if (sendName) {
-            text(ctx, option, NBD_INFO_NAME, lease.name());
-          }
-          if (sendDescription && !lease.description().isEmpty()) {
-            text(ctx, option, NBD_INFO_DESCRIPTION, lease.description());
-          }
-          if (sendBlockSize) {
-            BlockSizes sizes = lease.device().info().blockSizes();
-            ByteBuf block = info(ctx, option, NBD_INFO_BLOCK_SIZE, 12);
-            block.writeInt(sizes.minimum());
-            block.writeInt(sizes.preferred());
-            block.writeInt(Math.min(sizes.maximum(), sessions.config().maxPayloadBytes()));
-            ctx.write(block, ctx.voidPromise());
-          }
-          ctx.writeAndFlush(reply(ctx, option, NBD_REP_ACK, 0), ctx.voidPromise());
-          if (option == NBD_OPT_GO) {
-            begin(ctx, transmission);
+          Terms terms = terms(request.name(), hold);
+          sendInfo(ctx, number, request, hold.lease(), terms);
+          ctx.writeAndFlush(OptionReplies.ack(ctx.alloc(), number), ctx.voidPromise());
+          if (number == NBD_OPT_GO) {
+            begin(ctx, hold, terms);
           } else {
-            sessions.workers().execute(lease::close);
+            sessions.close(hold);
           }
         });
   }
 
-  private static ByteBuf info(ChannelHandlerContext ctx, int option, int type, int bytes) {
-    ByteBuf reply = reply(ctx, option, NBD_REP_INFO, Short.BYTES + bytes);
-    reply.writeShort(type);
-    return reply;
+  private static void sendInfo(
+      ChannelHandlerContext ctx,
+      int number,
+      InfoRequest request,
+      Exports.Lease lease,
+      Terms terms) {
+    ctx.write(
+        OptionReplies.infoExport(ctx.alloc(), number, terms.sizeBytes(), terms.flags()),
+        ctx.voidPromise());
+    if (request.asksFor(NBD_INFO_NAME)) {
+      ctx.write(
+          OptionReplies.infoText(ctx.alloc(), number, NBD_INFO_NAME, lease.name()),
+          ctx.voidPromise());
+    }
+    if (request.asksFor(NBD_INFO_DESCRIPTION) && !lease.description().isEmpty()) {
+      ctx.write(
+          OptionReplies.infoText(ctx.alloc(), number, NBD_INFO_DESCRIPTION, lease.description()),
+          ctx.voidPromise());
+    }
+    if (request.asksFor(NBD_INFO_BLOCK_SIZE)) {
+      ctx.write(
+          OptionReplies.infoBlockSize(
+              ctx.alloc(),
+              number,
+              terms.minimumBlockBytes(),
+              terms.preferredBlockBytes(),
+              terms.maximumBlockBytes()),
+          ctx.voidPromise());
+    }
   }
 
-  private static void text(ChannelHandlerContext ctx, int option, int type, String text) {
-    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-    ctx.write(info(ctx, option, type, bytes.length).writeBytes(bytes), ctx.voidPromise());
-  }
-
-  private void metaContext(ChannelHandlerContext ctx, int option, ByteBuf data)
-      throws ProtocolException {
-    boolean set = option == NBD_OPT_SET_META_CONTEXT;
-    if (set) {
-      // The old set is gone, whatever becomes of the new (proto.md, "NBD_OPT_SET_META_CONTEXT").
-      context = null;
-      if (!structuredReplies) {
-        throw new ProtocolException("NBD_OPT_SET_META_CONTEXT before NBD_OPT_STRUCTURED_REPLY");
-      }
-    }
-    String name = Strings.read(data, u32(data, "name length"), "export name");
-    long count = u32(data, "number of queries");
-    List<String> queries = new ArrayList<>();
-    for (long i = 0; i < count; i++) {
-      // Each query takes four bytes at least, so that the data bounds the count.
-      String query = Strings.read(data, u32(data, "query length"), "query");
-      if (query.indexOf(':') < 0) {
-        throw new ProtocolException("query: " + query + " (expected: NAMESPACE:LEAF)");
-      }
-      queries.add(query);
-    }
-    atEnd(data);
+  private void listContexts(ChannelHandlerContext ctx, ContextRequest request) {
     boolean wanted =
-        queries.contains(BASE_ALLOCATION)
-            || (!set && (queries.isEmpty() || queries.contains("base:")));
+        request.queries().isEmpty()
+            || request.queries().contains(BASE_NAMESPACE)
+            || request.queries().contains(BASE_ALLOCATION);
+    contexts(ctx, NBD_OPT_LIST_META_CONTEXT, request.export(), wanted, 0, () -> {});
+  }
+
+  private void setContexts(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
+    // The old set is gone, whatever becomes of the new (proto.md, "NBD_OPT_SET_META_CONTEXT").
+    context = null;
+    if (!structuredReplies) {
+      throw new ProtocolException("NBD_OPT_SET_META_CONTEXT before NBD_OPT_STRUCTURED_REPLY");
+    }
+    ContextRequest request = ContextRequest.read(data);
+    boolean wanted = request.queries().contains(BASE_ALLOCATION);
+    contexts(
+        ctx,
+        NBD_OPT_SET_META_CONTEXT,
+        request.export(),
+        wanted,
+        Transmission.BASE_ALLOCATION_ID,
+        () -> context = new Context(request.export(), wanted));
+  }
+
+  /** Answers with the one context there is, if it is wanted; an export must be there for it. */
+  private void contexts(
+      ChannelHandlerContext ctx,
+      int number,
+      String export,
+      boolean wanted,
+      int id,
+      Runnable chosen) {
     open(
         ctx,
-        name,
-        (lease, refusal) -> {
-          if (lease == null && refusal == null) {
-            refuse(ctx, option, NBD_REP_ERR_UNKNOWN, "there is no export of this name");
-            ctx.flush();
+        export,
+        opening -> {
+          if (!(opening instanceof Opening.Opened(Hold hold))) {
+            refuse(ctx, number, opening);
             return;
           }
-          if (lease != null) {
-            sessions.workers().execute(lease::close);
-          }
+          sessions.close(hold);
+          chosen.run();
           if (wanted) {
-            byte[] bytes = BASE_ALLOCATION.getBytes(StandardCharsets.UTF_8);
-            ByteBuf reply = reply(ctx, option, NBD_REP_META_CONTEXT, Integer.BYTES + bytes.length);
-            reply.writeInt(set ? Transmission.BASE_ALLOCATION_ID : 0);
-            reply.writeBytes(bytes);
-            ctx.write(reply, ctx.voidPromise());
+            ctx.write(
+                OptionReplies.context(ctx.alloc(), number, id, BASE_ALLOCATION), ctx.voidPromise());
           }
-          if (set) {
-            context = new Context(name, wanted);
-          }
-          ctx.writeAndFlush(reply(ctx, option, NBD_REP_ACK, 0), ctx.voidPromise());
+          ctx.write(OptionReplies.ack(ctx.alloc(), number), ctx.voidPromise());
         });
   }
 
-  /**
-   * Opens an export by a worker, since it may block, and goes on with the lease; or with null and
-   * why it was refused, or null and null if it is unknown.
-   */
-  private void open(
-      ChannelHandlerContext ctx,
-      String name,
-      BiConsumer<Exports.@Nullable Lease, @Nullable String> then) {
-    state = State.OPENING;
-    ctx.channel().config().setAutoRead(false);
-    sessions
-        .workers()
-        .execute(
-            () -> {
-              Exports.@Nullable Lease lease = null;
-              String refusal = null;
-              try {
-                Optional<Exports.Lease> opened = sessions.exports().open(name);
-                lease = opened.orElse(null);
-              } catch (BlockException known) {
-                refusal = String.valueOf(known.getMessage());
-              } catch (RuntimeException bug) {
-                LOG.error("export={} could not be opened", name, bug);
-                refusal = "the export could not be opened: see the server's log";
-              }
-              Exports.@Nullable Lease result = lease;
-              String why = refusal;
-              ctx.executor().execute(() -> opened(ctx, result, why, then));
-            });
+  private void open(ChannelHandlerContext ctx, String name, Consumer<Opening> then) {
+    ask(ctx, answer -> sessions.open(name, answer), then);
   }
 
-  private void opened(
-      ChannelHandlerContext ctx,
-      Exports.@Nullable Lease lease,
-      @Nullable String refusal,
-      BiConsumer<Exports.@Nullable Lease, @Nullable String> then) {
+  /** Has another thread find something out, and goes on with its answer when that is here. */
+  private <T> void ask(
+      ChannelHandlerContext ctx, Consumer<Consumer<T>> question, Consumer<T> then) {
+    state = State.ASKING;
+    question.accept(
+        answer -> {
+          try {
+            ctx.executor().execute(() -> answered(ctx, answer, then));
+          } catch (RejectedExecutionException stopped) {
+            giveBack(answer);
+          }
+        });
+  }
+
+  private <T> void answered(ChannelHandlerContext ctx, T answer, Consumer<T> then) {
     if (!ctx.channel().isActive() || ctx.isRemoved()) {
-      if (lease != null) {
-        sessions.workers().execute(lease::close);
-      }
+      giveBack(answer);
       return;
     }
     state = State.OPTION;
-    then.accept(lease, refusal);
-    ctx.channel().config().setAutoRead(true);
+    then.accept(answer);
     if (!ctx.isRemoved()) {
-      // What came behind the option waits in the decoder.
-      decodeWaiting(ctx);
+      ctx.flush();
+      goOn(ctx);
     }
   }
 
-  private void decodeWaiting(ChannelHandlerContext ctx) {
+  /** Nobody needs an export any more that was opened for a client. */
+  private void giveBack(Object answer) {
+    if (answer instanceof Opening.Opened(Hold hold)) {
+      sessions.close(hold);
+    }
+  }
+
+  /** Reads on, with what came behind the last option and waits in the decoder. */
+  private void goOn(ChannelHandlerContext ctx) {
+    ctx.channel().config().setAutoRead(true);
     try {
       channelRead(ctx, Unpooled.EMPTY_BUFFER);
     } catch (Exception failure) {
@@ -496,41 +465,47 @@ final class Negotiation extends ByteToMessageDecoder {
     }
   }
 
-  private Transmission transmission(ChannelHandlerContext ctx, String name, Exports.Lease lease) {
+  private Terms terms(String asked, Hold hold) {
     Context chosen = context;
-    boolean allocation = chosen != null && chosen.allocation() && chosen.export().equals(name);
-    return new Transmission(
-        sessions,
-        lease,
-        String.valueOf(ctx.channel().remoteAddress()),
+    boolean allocation = chosen != null && chosen.allocation() && chosen.export().equals(asked);
+    return new Terms(
+        hold.lease().device().info(),
+        hold.lease().readOnly(),
         structuredReplies,
-        allocation);
+        allocation,
+        sessions.config().maxPayloadBytes());
   }
 
   /** Hands the connection over, with whatever the client has sent behind its last option. */
-  private void begin(ChannelHandlerContext ctx, Transmission transmission) {
+  private void begin(ChannelHandlerContext ctx, Hold hold, Terms terms) {
     state = State.ENDED;
-    ctx.pipeline().addLast(transmission);
+    ctx.channel().config().setAutoRead(true);
+    ctx.pipeline().addLast(new Transmission(sessions, hold, peer, terms));
     ctx.pipeline().remove(this);
   }
 
-  private static ByteBuf reply(ChannelHandlerContext ctx, int option, int type, int bytes) {
-    ByteBuf reply = ctx.alloc().buffer(20 + bytes);
-    reply.writeLong(OPTION_REPLY_MAGIC);
-    reply.writeInt(option);
-    reply.writeInt(type);
-    reply.writeInt(bytes);
-    return reply;
+  private static void refuse(ChannelHandlerContext ctx, int number, Opening why) {
+    switch (why) {
+      case Opening.Unknown() ->
+          refuse(ctx, number, NBD_REP_ERR_UNKNOWN, "there is no export of this name");
+      case Opening.Refused(BlockException.Reason reason, String message) ->
+          refuse(
+              ctx,
+              number,
+              reason == BlockException.Reason.SHUTTING_DOWN
+                  ? NBD_REP_ERR_SHUTDOWN
+                  : NBD_REP_ERR_POLICY,
+              message);
+      case Opening.Opened _ -> throw new IllegalStateException("not refused");
+    }
   }
 
-  private static void refuse(ChannelHandlerContext ctx, int option, int error, String why) {
-    byte[] bytes = why.getBytes(StandardCharsets.UTF_8);
-    int length = Math.min(bytes.length, Protocol.MAX_STRING_BYTES);
-    ctx.write(reply(ctx, option, error, length).writeBytes(bytes, 0, length), ctx.voidPromise());
+  private static void refuse(ChannelHandlerContext ctx, int number, int error, String why) {
+    ctx.write(OptionReplies.error(ctx.alloc(), number, error, why), ctx.voidPromise());
   }
 
   private void drop(ChannelHandlerContext ctx, String broken) {
-    LOG.warn("peer={} dropped in the handshake: {}", ctx.channel().remoteAddress(), broken);
+    LOG.warn("peer={} dropped in the handshake: {}", peer, broken);
     state = State.ENDED;
     ctx.close();
   }

@@ -1,6 +1,6 @@
 package io.filterd.nbd;
 
-import static io.filterd.nbd.wire.Protocol.CHUNK_HEADER_BYTES;
+import static io.filterd.nbd.wire.Protocol.DATA_CHUNK_HEADER_BYTES;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_BLOCK_STATUS;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_CACHE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_DF;
@@ -21,17 +21,9 @@ import static io.filterd.nbd.wire.Protocol.NBD_ENOTSUP;
 import static io.filterd.nbd.wire.Protocol.NBD_EPERM;
 import static io.filterd.nbd.wire.Protocol.NBD_ESHUTDOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_OK;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_FLAG_DONE;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_TYPE_BLOCK_STATUS;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_TYPE_ERROR;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_TYPE_NONE;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_TYPE_OFFSET_DATA;
-import static io.filterd.nbd.wire.Protocol.NBD_REPLY_TYPE_OFFSET_HOLE;
 import static io.filterd.nbd.wire.Protocol.NBD_STATE_HOLE;
 import static io.filterd.nbd.wire.Protocol.NBD_STATE_ZERO;
 import static io.filterd.nbd.wire.Protocol.SIMPLE_REPLY_BYTES;
-import static io.filterd.nbd.wire.Protocol.SIMPLE_REPLY_MAGIC;
-import static io.filterd.nbd.wire.Protocol.STRUCTURED_REPLY_MAGIC;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
@@ -41,10 +33,11 @@ import io.filterd.block.Durability;
 import io.filterd.block.ExtentKind;
 import io.filterd.block.Extents;
 import io.filterd.block.ZeroMode;
+import io.filterd.nbd.wire.Replies;
+import io.filterd.nbd.wire.RequestHeader;
 import io.netty.buffer.ByteBuf;
-import io.netty.buffer.ByteBufAllocator;
+import io.netty.buffer.Unpooled;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -52,43 +45,53 @@ import org.slf4j.LoggerFactory;
 /**
  * One request of a client, from its header to its reply. Used again for later requests of the same
  * connection, so that a request costs no garbage. Owned by the event loop, or by one worker between
- * {@link #run} and the completion it posts.
+ * {@link #run} and the hand-over of its reply. Its buffers are {@link Transmission}'s to give and
+ * take.
  */
-final class Request implements Runnable {
+final class Request extends Workers.Task {
   private static final Logger LOG = LoggerFactory.getLogger(Request.class);
 
+  /** The most that one request has read ahead; the rest of a longer range is left alone. */
+  static final int MAX_CACHED_BYTES = 32 << 20;
+
+  /** Reading ahead goes through a buffer of this size. */
+  static final int CACHE_STEP_BYTES = 1 << 20;
+
   /** A longer description of a range is cut; the client asks again from there. */
-  private static final int MAX_STATUS_EXTENTS = 1024;
+  private static final int MAX_STATUS_EXTENTS = 1 << 14;
 
-  /** A read of more parts than this is sent as one: chunk headers would outgrow the zeros saved. */
-  private static final int MAX_READ_CHUNKS = 64;
+  /**
+   * Shorter runs of zeros are sent as data: chunks should be multiples of this (proto.md,
+   * "NBD_CMD_READ"), and headers of two chunks fit into it.
+   */
+  private static final int LEAST_HOLE_BYTES = 512;
 
-  /** Prefetching reads through a buffer of this size. */
-  private static final int CACHE_STEP_BYTES = 1 << 20;
+  final RequestHeader header = new RequestHeader();
+
+  /** What makes the request invalid, found at its header; a payload is still to be skipped. */
+  @Nullable Refusal refusal;
+
+  /** The data of a write, in a buffer of its own. */
+  @Nullable ByteBuf payload;
+
+  /** The buffer for the reply; whole after {@link #execute} was true. */
+  @Nullable ByteBuf reply;
+
+  /** Bytes of memory that the connection is charged for this request. */
+  int heldBytes;
+
+  /** Whether they were taken from what all connections share. */
+  boolean heldFromBudget;
+
+  /** The error in the reply. */
+  int error;
+
+  /** The next one that a worker has finished, for the event loop. */
+  @Nullable Request nextFinished;
 
   private final Transmission transmission;
   private final BlockDevice device;
   private final boolean structured;
-
-  int command;
-  int flags;
-  long cookie;
-  long offset;
-  long length;
-
-  /** What makes the request invalid, found at its header; the payload is still to be skipped. */
-  int refusal;
-
-  @Nullable String refusalText;
-
-  /** The data of a write, until it is done. */
-  @Nullable ByteBuf payload;
-
-  /** The whole reply, once there is one. */
-  @Nullable ByteBuf reply;
-
-  /** Data that a successful read returns, for the statistics. */
-  long bytesRead;
 
   Request(Transmission transmission, BlockDevice device, boolean structured) {
     this.transmission = transmission;
@@ -98,262 +101,286 @@ final class Request implements Runnable {
 
   /** On a worker: carries the request out, blocking, and goes back to the event loop. */
   @Override
-  public void run() {
+  void run() {
+    boolean answered = false;
     try {
-      execute(Blocking.ALLOWED);
+      ByteBuf data = payload;
+      answered =
+          execute(
+              Blocking.ALLOWED,
+              data == null ? null : data.internalNioBuffer(0, data.readableBytes()));
     } finally {
-      transmission.post(this);
+      if (!answered) {
+        // An Error, or a device that would block though it may: a bug, but the client must not
+        // wait forever.
+        fail(NBD_EIO, "the server failed: see its log");
+      }
+      transmission.finished(this);
     }
   }
 
   /**
    * Carries the request out and makes its reply; false if it would block and nothing was done.
-   * Whatever happens, an answer of true comes with exactly one reply.
+   *
+   * @param data the data of a write
    */
-  boolean execute(Blocking blocking) {
+  boolean execute(Blocking blocking, @Nullable ByteBuffer data) {
+    Refusal refused = refusal;
+    if (refused != null) {
+      fail(refused.error(), refused.message());
+      return true;
+    }
     try {
-      if (refusal != NBD_OK) {
-        fail(refusal, refusalText);
-        return true;
-      }
-      return switch (command) {
-        case NBD_CMD_READ -> read(blocking);
-        case NBD_CMD_WRITE -> write(blocking);
+      boolean empty = header.length == 0;
+      return switch (header.command) {
+        case NBD_CMD_READ -> empty ? emptyRead() : read(blocking);
+        case NBD_CMD_WRITE -> data == null ? done() : write(data, blocking);
         case NBD_CMD_FLUSH -> done(device.flush(blocking));
-        case NBD_CMD_TRIM -> length == 0 ? done(Completion.DONE) : trim(blocking);
-        case NBD_CMD_WRITE_ZEROES -> length == 0 ? done(Completion.DONE) : zero(blocking);
-        case NBD_CMD_CACHE -> cache(blocking);
+        case NBD_CMD_TRIM -> empty ? done() : trim(blocking);
+        case NBD_CMD_WRITE_ZEROES -> empty ? done() : zero(blocking);
+        case NBD_CMD_CACHE -> empty ? done() : cache(blocking);
         case NBD_CMD_BLOCK_STATUS -> status(blocking);
-        default -> throw new IllegalStateException("command: " + command);
+        default -> throw new IllegalStateException("command: " + header.command);
       };
     } catch (BlockException failure) {
       if (failure.reason() == BlockException.Reason.IO_ERROR) {
-        LOG.error("export={} offset={} length={}", transmission.export(), offset, length, failure);
+        LOG.error("{} failed", this, failure);
       }
-      fail(error(failure), failure.getMessage());
+      fail(errorOf(failure), String.valueOf(failure.getMessage()));
     } catch (OutOfMemoryError full) {
-      LOG.error("export={} length={} no memory for a request", transmission.export(), length);
+      LOG.error("{} no memory", this, full);
       fail(NBD_ENOMEM, "the server is out of memory");
     } catch (RuntimeException bug) {
-      LOG.error("export={} offset={} length={}", transmission.export(), offset, length, bug);
+      LOG.error("{} failed", this, bug);
       fail(NBD_EIO, "the server failed: see its log");
     }
     return true;
   }
 
   /** The error number for a failure: the only such place. */
-  private int error(BlockException failure) {
+  private int errorOf(BlockException failure) {
     return switch (failure.reason()) {
       case INVALID_REQUEST -> NBD_EINVAL;
       case READ_ONLY -> NBD_EPERM;
       case NO_SPACE -> NBD_ENOSPC;
       case NOT_SUPPORTED ->
-          // Allowed for fast zeroing only (proto.md, "NBD_CMD_WRITE_ZEROES").
-          (flags & NBD_CMD_FLAG_FAST_ZERO) != 0 ? NBD_ENOTSUP : NBD_EINVAL;
+          // Only a fast zero may be answered so (proto.md, "Error values").
+          header.has(NBD_CMD_FLAG_FAST_ZERO) ? NBD_ENOTSUP : NBD_EINVAL;
       case SHUTTING_DOWN -> NBD_ESHUTDOWN;
       case IO_ERROR -> NBD_EIO;
     };
   }
 
   private Durability durability() {
-    return (flags & NBD_CMD_FLAG_FUA) != 0 ? Durability.DURABLE : Durability.BUFFERED;
+    return header.has(NBD_CMD_FLAG_FUA) ? Durability.DURABLE : Durability.BUFFERED;
+  }
+
+  /** An empty buffer for the reply, with room for so many bytes; always the same one. */
+  private ByteBuf replyBuffer(int bytes) {
+    ByteBuf buffer = reply;
+    if (buffer == null) {
+      buffer = transmission.newReply(bytes);
+      reply = buffer;
+    }
+    return buffer.clear();
   }
 
   private boolean done(Completion completion) {
-    if (completion == Completion.WOULD_BLOCK) {
-      return false;
-    }
-    ByteBuf answer = allocator().directBuffer(SIMPLE_REPLY_BYTES);
-    simpleHeader(answer, NBD_OK);
-    reply = answer;
+    return completion == Completion.DONE && done();
+  }
+
+  private boolean done() {
+    Replies.simple(replyBuffer(SIMPLE_REPLY_BYTES), NBD_OK, header.cookie);
     return true;
   }
 
-  private ByteBufAllocator allocator() {
-    return transmission.allocator();
-  }
-
-  private boolean read(Blocking blocking) throws BlockException {
-    int bytes = (int) length;
-    int header = structured ? CHUNK_HEADER_BYTES + Long.BYTES : SIMPLE_REPLY_BYTES;
-    if (bytes == 0) {
-      return emptyRead();
+  /**
+   * Answers with an error: with its text where the client can take that. On the heap, since that
+   * native memory has run out may be the error.
+   */
+  private void fail(int errorNumber, String message) {
+    error = errorNumber;
+    if (reply != null) {
+      reply.release();
     }
-    ByteBuf answer = allocator().directBuffer(header + bytes);
-    boolean kept = false;
-    try {
-      ByteBuffer target = answer.internalNioBuffer(header, bytes);
-      Extents extents = device.read(offset, target, blocking);
-      if (extents == Extents.WOULD_BLOCK) {
-        return false;
-      }
-      bytesRead = length;
-      if (!structured) {
-        simpleHeader(answer, NBD_OK);
-      } else if (extents.isAll(ExtentKind.ZERO)) {
-        reply = hole();
-        return true;
-      } else if (sendsParts(extents)) {
-        reply = parts(extents, answer, header);
-        return true;
-      } else {
-        chunkHeader(answer, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_DATA, Long.BYTES + bytes);
-        answer.writeLong(offset);
-      }
-      answer.writerIndex(header + bytes);
-      reply = answer;
-      kept = true;
-      return true;
-    } finally {
-      if (!kept) {
-        answer.release();
-      }
+    ByteBuf answer = Unpooled.buffer(SIMPLE_REPLY_BYTES);
+    reply = answer;
+    if (structured) {
+      Replies.error(answer, errorNumber, header.cookie, message);
+    } else {
+      Replies.simple(answer, errorNumber, header.cookie);
     }
   }
 
   private boolean emptyRead() {
-    ByteBuf answer = allocator().directBuffer(CHUNK_HEADER_BYTES);
+    ByteBuf answer = replyBuffer(DATA_CHUNK_HEADER_BYTES);
     if (structured) {
-      chunkHeader(answer, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_NONE, 0);
+      Replies.none(answer, header.cookie);
     } else {
-      simpleHeader(answer, NBD_OK);
+      Replies.simple(answer, NBD_OK, header.cookie);
     }
-    reply = answer;
     return true;
   }
 
-  private boolean sendsParts(Extents extents) {
-    return extents.count() > 1
-        && extents.count() <= MAX_READ_CHUNKS
-        && (flags & NBD_CMD_FLAG_DF) == 0;
-  }
-
-  private ByteBuf hole() {
-    ByteBuf answer = allocator().directBuffer(CHUNK_HEADER_BYTES + 12);
-    chunkHeader(answer, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_HOLE, 12);
-    answer.writeLong(offset);
-    answer.writeInt((int) length);
-    return answer;
-  }
-
-  /**
-   * A chunk for each part: data with its bytes, zeros as holes (proto.md, "Structured replies").
-   */
-  private ByteBuf parts(Extents extents, ByteBuf data, int dataStart) {
-    int count = extents.count();
-    ByteBuf answer = allocator().directBuffer((int) length + count * (CHUNK_HEADER_BYTES + 12));
-    long at = 0;
-    for (int i = 0; i < count; i++) {
-      int bytes = (int) extents.lengthBytes(i, length);
-      int last = i == count - 1 ? NBD_REPLY_FLAG_DONE : 0;
-      if (extents.kind(i) == ExtentKind.DATA) {
-        chunkHeader(answer, last, NBD_REPLY_TYPE_OFFSET_DATA, Long.BYTES + bytes);
-        answer.writeLong(offset + at);
-        answer.writeBytes(data, dataStart + (int) at, bytes);
-      } else {
-        chunkHeader(answer, last, NBD_REPLY_TYPE_OFFSET_HOLE, 12);
-        answer.writeLong(offset + at);
-        answer.writeInt(bytes);
-      }
-      at += bytes;
-    }
-    return answer;
-  }
-
-  private boolean write(Blocking blocking) throws BlockException {
-    ByteBuf data = payload;
-    if (data == null) {
-      return done(Completion.DONE); // Zero bytes.
-    }
-    ByteBuffer source = data.internalNioBuffer(0, (int) length);
-    return done(device.write(offset, source, durability(), blocking));
-  }
-
-  private boolean trim(Blocking blocking) throws BlockException {
-    return done(device.trim(offset, length, durability(), blocking));
-  }
-
-  private boolean zero(Blocking blocking) throws BlockException {
-    boolean allocate = (flags & NBD_CMD_FLAG_NO_HOLE) != 0;
-    boolean fast = (flags & NBD_CMD_FLAG_FAST_ZERO) != 0;
-    ZeroMode mode;
-    if (fast) {
-      mode = allocate ? ZeroMode.FAST_ALLOCATE : ZeroMode.FAST_MAY_DEALLOCATE;
-    } else {
-      mode = allocate ? ZeroMode.ALLOCATE : ZeroMode.MAY_DEALLOCATE;
-    }
-    return done(device.zero(offset, length, mode, durability(), blocking));
-  }
-
-  /** Reads the range and throws it away: the page cache below has it then. */
-  private boolean cache(Blocking blocking) throws BlockException {
-    if (length == 0) {
-      return done(Completion.DONE);
-    }
-    if (blocking == Blocking.FORBIDDEN) {
-      return false;
-    }
-    int step = (int) Math.min(length, CACHE_STEP_BYTES);
-    ByteBuf scratch = allocator().directBuffer(step);
-    try {
-      for (long at = 0; at < length; at += step) {
-        int bytes = (int) Math.min(step, length - at);
-        device.read(offset + at, scratch.internalNioBuffer(0, bytes), Blocking.ALLOWED);
-      }
-    } finally {
-      scratch.release();
-    }
-    return done(Completion.DONE);
-  }
-
-  private boolean status(Blocking blocking) throws BlockException {
-    Extents extents = device.extents(offset, length, blocking);
+  private boolean read(Blocking blocking) throws BlockException {
+    int length = (int) header.length;
+    int start = structured ? DATA_CHUNK_HEADER_BYTES : SIMPLE_REPLY_BYTES;
+    ByteBuf answer = replyBuffer(start + length);
+    Extents extents = device.read(header.offset, answer.internalNioBuffer(start, length), blocking);
     if (extents == Extents.WOULD_BLOCK) {
       return false;
     }
-    boolean one = (flags & NBD_CMD_FLAG_REQ_ONE) != 0;
-    int count = one ? 1 : Math.min(extents.count(), MAX_STATUS_EXTENTS);
-    int bytes = Integer.BYTES + count * 2 * Integer.BYTES;
-    ByteBuf answer = allocator().directBuffer(CHUNK_HEADER_BYTES + bytes);
-    chunkHeader(answer, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_BLOCK_STATUS, bytes);
-    answer.writeInt(Transmission.BASE_ALLOCATION_ID);
-    for (int i = 0; i < count; i++) {
-      answer.writeInt((int) extents.lengthBytes(i, length));
-      answer.writeInt(extents.kind(i) == ExtentKind.DATA ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO);
+    if (!structured) {
+      Replies.simple(answer, NBD_OK, header.cookie);
+      answer.writerIndex(start + length);
+    } else if (extents.isAll(ExtentKind.DATA) || (header.has(NBD_CMD_FLAG_DF) && !empty(extents))) {
+      Replies.dataHeader(answer, true, header.cookie, header.offset, length);
+      answer.writerIndex(start + length);
+    } else {
+      chunks(answer, extents);
     }
-    reply = answer;
     return true;
   }
 
-  /** Answers with an error: structured where the client was promised that. */
-  private void fail(int error, @Nullable String text) {
-    if (structured && (command == NBD_CMD_READ || command == NBD_CMD_BLOCK_STATUS)) {
-      byte[] message = String.valueOf(text).getBytes(StandardCharsets.UTF_8);
-      int messageBytes = Math.min(message.length, 1024);
-      ByteBuf answer = allocator().directBuffer(CHUNK_HEADER_BYTES + 6 + messageBytes);
-      chunkHeader(answer, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, 6 + messageBytes);
-      answer.writeInt(error);
-      answer.writeShort(messageBytes);
-      answer.writeBytes(message, 0, messageBytes);
-      reply = answer;
-    } else {
-      ByteBuf answer = allocator().directBuffer(SIMPLE_REPLY_BYTES);
-      simpleHeader(answer, error);
-      reply = answer;
+  private static boolean empty(Extents extents) {
+    for (int i = 0; i < extents.count(); i++) {
+      if (extents.kind(i) == ExtentKind.DATA) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Turns the bytes of the range, which lie in the buffer after room for one header, into chunks of
+   * data and holes. Every hole makes more room than the headers of its own chunk and of the data
+   * behind it take, so that data only moves to the front.
+   */
+  private void chunks(ByteBuf answer, Extents extents) {
+    long length = header.length;
+    int count = extents.count();
+    long at = 0;
+    int i = 0;
+    while (i < count) {
+      long data = 0;
+      long hole = 0;
+      while (i < count && hole == 0) {
+        if (extents.kind(i) == ExtentKind.DATA) {
+          data += extents.lengthBytes(i, length);
+          i++;
+          continue;
+        }
+        long zeros = 0;
+        while (i < count && extents.kind(i) != ExtentKind.DATA) {
+          zeros += extents.lengthBytes(i, length);
+          i++;
+        }
+        if (zeros >= LEAST_HOLE_BYTES) {
+          hole = zeros;
+        } else {
+          data += zeros;
+        }
+      }
+      if (data > 0) {
+        Replies.dataHeader(
+            answer, at + data == length, header.cookie, header.offset + at, (int) data);
+        moveUp(answer, DATA_CHUNK_HEADER_BYTES + (int) at, (int) data);
+        at += data;
+      }
+      if (hole > 0) {
+        Replies.hole(answer, at + hole == length, header.cookie, header.offset + at, (int) hole);
+        at += hole;
+      }
     }
   }
 
-  private void simpleHeader(ByteBuf answer, int error) {
-    answer.writeInt(SIMPLE_REPLY_MAGIC);
-    answer.writeInt(error);
-    answer.writeLong(cookie);
+  /** Moves bytes that lie further back in the buffer to its end. */
+  private static void moveUp(ByteBuf answer, int from, int bytes) {
+    int to = answer.writerIndex();
+    if (to != from) {
+      ByteBuffer whole = answer.internalNioBuffer(0, from + bytes);
+      whole.put(whole.position() + to, whole, whole.position() + from, bytes);
+    }
+    answer.writerIndex(to + bytes);
   }
 
-  private void chunkHeader(ByteBuf answer, int chunkFlags, int type, int bytes) {
-    answer.writeInt(STRUCTURED_REPLY_MAGIC);
-    answer.writeShort(chunkFlags);
-    answer.writeShort(type);
-    answer.writeLong(cookie);
-    answer.writeInt(bytes);
+  private boolean write(ByteBuffer data, Blocking blocking) throws BlockException {
+    return done(device.write(header.offset, data, durability(), blocking));
+  }
+
+  private boolean trim(Blocking blocking) throws BlockException {
+    return done(device.trim(header.offset, header.length, durability(), blocking));
+  }
+
+  private boolean zero(Blocking blocking) throws BlockException {
+    ZeroMode mode;
+    if (header.has(NBD_CMD_FLAG_NO_HOLE)) {
+      mode = header.has(NBD_CMD_FLAG_FAST_ZERO) ? ZeroMode.FAST_ALLOCATE : ZeroMode.ALLOCATE;
+    } else {
+      mode =
+          header.has(NBD_CMD_FLAG_FAST_ZERO)
+              ? ZeroMode.FAST_MAY_DEALLOCATE
+              : ZeroMode.MAY_DEALLOCATE;
+    }
+    return done(device.zero(header.offset, header.length, mode, durability(), blocking));
+  }
+
+  /** Reads the range and throws it away: the caches below have it then. */
+  private boolean cache(Blocking blocking) throws BlockException {
+    if (blocking == Blocking.FORBIDDEN) {
+      return false;
+    }
+    long end = header.offset + Math.min(header.length, MAX_CACHED_BYTES);
+    int step = Math.min(CACHE_STEP_BYTES, transmission.terms().maximumBlockBytes());
+    ByteBuf scratch = replyBuffer((int) Math.min(header.length, step));
+    for (long at = header.offset; at < end; at += step) {
+      int bytes = (int) Math.min(step, end - at);
+      device.read(at, scratch.internalNioBuffer(0, bytes), blocking);
+    }
+    return done();
+  }
+
+  private boolean status(Blocking blocking) throws BlockException {
+    Extents extents = device.extents(header.offset, header.length, blocking);
+    if (extents == Extents.WOULD_BLOCK) {
+      return false;
+    }
+    int most = header.has(NBD_CMD_FLAG_REQ_ONE) ? 1 : MAX_STATUS_EXTENTS;
+    // Parts that look alike to the client are joined, so that neighbours differ.
+    int joined = joinedParts(extents, most, null);
+    ByteBuf answer = replyBuffer(DATA_CHUNK_HEADER_BYTES + joined * 2 * Integer.BYTES);
+    Replies.statusHeader(answer, header.cookie, Transmission.BASE_ALLOCATION_ID, joined);
+    joinedParts(extents, most, answer);
+    return true;
+  }
+
+  /** Writes the parts of a range, if there is something to write to; returns their number. */
+  private int joinedParts(Extents extents, int most, @Nullable ByteBuf out) {
+    int parts = 0;
+    for (int i = 0; i < extents.count() && parts < most; parts++) {
+      boolean data = extents.kind(i) == ExtentKind.DATA;
+      long bytes = 0;
+      while (i < extents.count() && (extents.kind(i) == ExtentKind.DATA) == data) {
+        bytes += extents.lengthBytes(i, header.length);
+        i++;
+      }
+      if (out != null) {
+        out.writeInt((int) bytes);
+        out.writeInt(data ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO);
+      }
+    }
+    return parts;
+  }
+
+  @Override
+  public String toString() {
+    return "export="
+        + transmission.export()
+        + " command="
+        + header.command
+        + " offset="
+        + header.offset
+        + " length="
+        + header.length;
   }
 }

@@ -1,48 +1,70 @@
 package io.filterd.nbd;
 
-import io.netty.channel.group.ChannelGroup;
+import io.filterd.block.BlockException;
+import io.netty.channel.Channel;
+import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** What all sessions of a server share. Safe for many threads. */
 final class Sessions {
+  private static final Logger LOG = LoggerFactory.getLogger(Sessions.class);
+
+  /** What became of opening an export. */
+  sealed interface Opening {
+    /** It is open; whoever gets this closes the hold. */
+    record Opened(Hold hold) implements Opening {}
+
+    /** There is none of this name. */
+    record Unknown() implements Opening {}
+
+    /** It can't be had now. */
+    record Refused(BlockException.Reason reason, String message) implements Opening {}
+  }
+
   private final NbdServerConfig config;
   private final Exports exports;
-  private final Executor workers;
-  private final ChannelGroup channels;
-  private final Set<Transmission> transmissions = ConcurrentHashMap.newKeySet();
+  private final Workers workers;
+  private final ByteBudget budget;
+  private final Set<Channel> connections = ConcurrentHashMap.newKeySet();
+  private final AtomicInteger connectionCount = new AtomicInteger();
+  private final Set<Hold> holds = ConcurrentHashMap.newKeySet();
+
+  /**
+   * Runs what opens and closes exports. Not the workers: an export that takes long to open must not
+   * keep threads from the devices. There are no more of these threads than connections.
+   */
+  private final Executor openers =
+      Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("nbd-open-", 0).factory());
+
   private volatile boolean stopping;
 
-  /** State for a server's sessions. */
-  Sessions(NbdServerConfig config, Exports exports, Executor workers, ChannelGroup channels) {
+  /** State for the sessions of a server. */
+  Sessions(NbdServerConfig config, Exports exports) {
     this.config = config;
     this.exports = exports;
-    this.workers = workers;
-    this.channels = channels;
+    this.workers = new Workers(config.workers());
+    this.budget = new ByteBudget(config.maxTotalBytesInFlight());
   }
 
   NbdServerConfig config() {
     return config;
   }
 
-  Exports exports() {
-    return exports;
-  }
-
-  /** Runs what may block. */
-  Executor workers() {
+  Workers workers() {
     return workers;
   }
 
-  /** Every open connection. */
-  ChannelGroup channels() {
-    return channels;
-  }
-
-  /** Every session in the transmission phase. */
-  Set<Transmission> transmissions() {
-    return transmissions;
+  ByteBudget budget() {
+    return budget;
   }
 
   boolean stopping() {
@@ -52,5 +74,100 @@ final class Sessions {
   /** From now on nothing new is begun. */
   void stop() {
     stopping = true;
+  }
+
+  /** Counts a connection until it is closed; false if there are too many already. */
+  boolean admit(Channel channel) {
+    if (stopping || connectionCount.incrementAndGet() > config.maxConnections()) {
+      connectionCount.decrementAndGet();
+      return false;
+    }
+    connections.add(channel);
+    channel
+        .closeFuture()
+        .addListener(
+            closed -> {
+              connections.remove(channel);
+              connectionCount.decrementAndGet();
+            });
+    return true;
+  }
+
+  /** Every open connection. */
+  Set<Channel> connections() {
+    return connections;
+  }
+
+  /** Asks for the names of the exports; the answer comes on another thread, empty for a bug. */
+  void names(Consumer<Optional<List<String>>> then) {
+    openers.execute(
+        () -> {
+          Optional<List<String>> names = Optional.empty();
+          try {
+            names = Optional.of(exports.names());
+          } catch (RuntimeException bug) {
+            LOG.error("exports could not be listed", bug);
+          }
+          then.accept(names);
+        });
+  }
+
+  /** Opens an export; the answer comes on another thread. */
+  void open(String name, Consumer<Opening> then) {
+    Hold hold = new Hold(name);
+    holds.add(hold);
+    openers.execute(() -> then.accept(openNow(name, hold)));
+  }
+
+  private Opening openNow(String name, Hold hold) {
+    Opening answer;
+    try {
+      Optional<Exports.Lease> lease = exports.open(name);
+      if (lease.isPresent()) {
+        hold.opened(lease.get());
+        return new Opening.Opened(hold);
+      }
+      answer = new Opening.Unknown();
+    } catch (BlockException known) {
+      answer = new Opening.Refused(known.reason(), String.valueOf(known.getMessage()));
+    } catch (RuntimeException bug) {
+      LOG.error("export={} could not be opened", name, bug);
+      answer =
+          new Opening.Refused(
+              BlockException.Reason.IO_ERROR, "the export could not be opened: see the server log");
+    }
+    holds.remove(hold);
+    hold.ended();
+    return answer;
+  }
+
+  /** Closes the lease of a hold, some time. */
+  void close(Hold hold) {
+    openers.execute(
+        () -> {
+          try {
+            hold.lease().close();
+          } catch (RuntimeException bug) {
+            LOG.error("export={} lease could not be closed", hold.lease().name(), bug);
+          } finally {
+            holds.remove(hold);
+            hold.ended();
+          }
+        });
+  }
+
+  /** Every hold on an export at this moment. */
+  List<Hold> holds() {
+    return List.copyOf(holds);
+  }
+
+  /** Every session in the transmission phase. */
+  Stream<Transmission> transmissions() {
+    return holds.stream()
+        .flatMap(
+            hold -> {
+              Transmission user = hold.user();
+              return user == null ? Stream.empty() : Stream.of(user);
+            });
   }
 }

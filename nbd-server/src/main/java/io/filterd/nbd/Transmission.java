@@ -1,52 +1,30 @@
 package io.filterd.nbd;
 
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_BLOCK_STATUS;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_CACHE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_DISC;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_DF;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_FAST_ZERO;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_FUA;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_NO_HOLE;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_REQ_ONE;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLUSH;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_TRIM;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE;
-import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE_ZEROES;
-import static io.filterd.nbd.wire.Protocol.NBD_EINVAL;
-import static io.filterd.nbd.wire.Protocol.NBD_ENOSPC;
-import static io.filterd.nbd.wire.Protocol.NBD_EOVERFLOW;
-import static io.filterd.nbd.wire.Protocol.NBD_EPERM;
+import static io.filterd.nbd.wire.Protocol.NBD_ENOMEM;
 import static io.filterd.nbd.wire.Protocol.NBD_ESHUTDOWN;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_CAN_MULTI_CONN;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_HAS_FLAGS;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_READ_ONLY;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_ROTATIONAL;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_CACHE;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_DF;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_FAST_ZERO;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_FLUSH;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_FUA;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_TRIM;
-import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_WRITE_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_OK;
-import static io.filterd.nbd.wire.Protocol.REQUEST_BYTES;
-import static io.filterd.nbd.wire.Protocol.REQUEST_MAGIC;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.Blocking;
-import io.filterd.block.Capability;
-import io.filterd.block.DeviceInfo;
+import io.filterd.nbd.wire.ProtocolException;
+import io.filterd.nbd.wire.RequestHeader;
 import io.netty.buffer.ByteBuf;
-import io.netty.buffer.ByteBufAllocator;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.util.concurrent.ScheduledFuture;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
-import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -56,9 +34,13 @@ import org.slf4j.LoggerFactory;
  * each carried out, and sends exactly one reply for it.
  *
  * <p>A request is tried on the event loop first, forbidden to block; what would block, and what is
- * long, goes to the workers, so replies may overtake each other. A length is checked before any of
- * the payload is waited for; the payload of a refused write is skipped, not stored. When the client
+ * long, goes to the workers, so replies may overtake each other. A request is judged before any of
+ * its payload is waited for; the payload of a refused write is skipped, not stored. When the client
  * has too much in flight, or does not read its replies, nothing more is read from it.
+ *
+ * <p>Memory: what the workers have in hand for this client, and what they made for it and it has
+ * not read, is charged: first to a small allowance of the connection's own, then to the budget that
+ * all connections share. A request that finds the budget empty waits, and all behind it.
  *
  * <p>Event-loop thread only, where nothing else is said. The only class that counts references of
  * buffers.
@@ -70,107 +52,118 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   private static final Logger LOG = LoggerFactory.getLogger(Transmission.class);
 
-  /**
-   * The payload of a refused write is skipped up to this length; beyond it the client is dropped.
-   */
+  /** The payload of a refused write is skipped up to this length, a longer one ends the session. */
   private static final long MAX_SKIPPED_BYTES = 256L << 20;
 
+  /** What a connection may hold without asking the budget: the requests of a busy disk. */
+  private static final int ALLOWANCE_BYTES = 64 << 10;
+
   private static final int MAX_SPARE_REQUESTS = 256;
+
+  /** How long a client may owe us something while others wait for the memory it holds. */
+  private static final long CONTENDED_STALL_NANOS = TimeUnit.SECONDS.toNanos(5);
 
   private enum State {
     HEADER,
     PAYLOAD,
     SKIP,
+    /** The current request waits for the budget. */
+    BUDGET,
     ENDED
   }
 
   private final Sessions sessions;
-  private final Exports.Lease lease;
+  private final Hold hold;
   private final String peer;
-  private final boolean structured;
-  private final boolean allocation;
-  private final int flags;
-  private final DeviceInfo info;
-  private final long alignmentMask;
+  private final String export;
+  private final Terms terms;
   private final BlockDevice device;
-  private final CountDownLatch ended = new CountDownLatch(1);
+  private final Workers.Lane lane;
   private final ArrayDeque<Request> spare = new ArrayDeque<>();
-  private final ByteBuf header = Unpooled.buffer(REQUEST_BYTES, REQUEST_BYTES);
+  private final ByteBuf header = Unpooled.buffer(RequestHeader.BYTES, RequestHeader.BYTES);
   private final Runnable flusher = this::flushNow;
+  private final Runnable collector = this::collect;
+  private final ByteBudget.Claim claim = new ByteBudget.Claim(this::grantedElsewhere);
+
+  /** Requests that the workers have finished and the loop has not collected, the last one first. */
+  private final AtomicReference<@Nullable Request> finished = new AtomicReference<>();
 
   private @Nullable ChannelHandlerContext context;
   private State state = State.HEADER;
   private @Nullable Request current;
   private long skip;
 
-  /** What was read from the socket and not parsed yet, while there is too much in flight. */
+  /** What was read from the socket and not parsed yet, while nothing more may be begun. */
   private @Nullable ByteBuf waiting;
 
+  /** The workers' part; its data, which the client has not read yet, is in the next two. */
   private int inFlight;
+
   private long bytesInFlight;
+  private int allowanceUsed;
+
+  /** What replies hold that were given to the socket and have not left yet. */
+  private long unsentAllowance;
+
+  private long unsentBudget;
   private boolean flushPosted;
+  private boolean sentWatched;
+
+  /** The session has ended, but the budget has granted a claim, and will say so. */
+  private boolean grantUnderWay;
+
   private boolean closing;
   private boolean warned;
-  private boolean leaseClosed;
+  private boolean released;
   private @Nullable ScheduledFuture<?> stallCheck;
   private long lastProgressNanos;
+  private long lastUnsentBytes;
 
   // Written by the event loop, read by anyone who asks for figures.
   private volatile long requests;
+  private volatile long errors;
   private volatile long bytesRead;
   private volatile long bytesWritten;
+  private volatile int shownInFlight;
 
-  Transmission(
-      Sessions sessions, Exports.Lease lease, String peer, boolean structured, boolean allocation) {
+  Transmission(Sessions sessions, Hold hold, String peer, Terms terms) {
     this.sessions = sessions;
-    this.lease = lease;
+    this.hold = hold;
     this.peer = peer;
-    this.structured = structured;
-    this.allocation = allocation;
-    this.device = lease.device();
-    this.info = device.info();
-    this.alignmentMask = info.blockSizes().minimum() - 1L;
-    this.flags = transmissionFlags(info, lease.readOnly(), structured);
+    this.export = hold.lease().name();
+    this.terms = terms;
+    this.device = hold.lease().device();
+    this.lane = sessions.workers().lane(export);
   }
 
-  private static int transmissionFlags(DeviceInfo info, boolean readOnly, boolean structured) {
-    boolean writable = !readOnly && info.can(Capability.WRITE);
-    int flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_CACHE;
-    flags |= writable ? NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FUA : NBD_FLAG_READ_ONLY;
-    flags |= info.can(Capability.FLUSH) ? NBD_FLAG_SEND_FLUSH : 0;
-    flags |= writable && info.can(Capability.TRIM) ? NBD_FLAG_SEND_TRIM : 0;
-    flags |= writable ? NBD_FLAG_SEND_FAST_ZERO : 0;
-    flags |= structured ? NBD_FLAG_SEND_DF : 0;
-    flags |= info.can(Capability.MULTIPLE_CONNECTIONS) ? NBD_FLAG_CAN_MULTI_CONN : 0;
-    flags |= info.can(Capability.ROTATIONAL) ? NBD_FLAG_ROTATIONAL : 0;
-    return flags;
-  }
-
-  /** The transmission flags the client is told. */
-  int flags() {
-    return flags;
+  /** What the client was told. For any thread. */
+  Terms terms() {
+    return terms;
   }
 
   /** The export's name. For any thread. */
   String export() {
-    return lease.name();
+    return export;
   }
 
-  ByteBufAllocator allocator() {
-    return context().alloc();
+  /** An empty buffer for a reply. For any thread. */
+  ByteBuf newReply(int bytes) {
+    return context().alloc().directBuffer(bytes);
   }
 
   /** What operators are shown. For any thread; the figures are of about this moment. */
   ConnectionInfo connection() {
     return new ConnectionInfo(
         peer,
-        export(),
-        (flags & NBD_FLAG_READ_ONLY) != 0,
-        structured,
+        export,
+        terms.readOnly(),
+        terms.structuredReplies(),
+        terms.blockStatus(),
         requests,
+        errors,
         bytesRead,
         bytesWritten,
-        inFlight);
+        shownInFlight);
   }
 
   private ChannelHandlerContext context() {
@@ -184,32 +177,51 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) {
     context = ctx;
-    sessions.transmissions().add(this);
-    LOG.debug("peer={} export={} opened", peer, export());
-    long stallMillis = sessions.config().stallTimeout().toMillis();
+    LOG.debug("peer={} export={} opened", peer, export);
+    lastProgressNanos = System.nanoTime();
+    long periodNanos = Math.min(stallNanos(), CONTENDED_STALL_NANOS) / 2;
     stallCheck =
         ctx.executor()
             .scheduleWithFixedDelay(
-                this::checkStall, stallMillis, Math.max(1, stallMillis / 2), TimeUnit.MILLISECONDS);
-    lastProgressNanos = System.nanoTime();
+                this::checkStall, periodNanos, Math.max(1, periodNanos), TimeUnit.NANOSECONDS);
+    hold.usedBy(this);
+  }
+
+  private long stallNanos() {
+    long nanos = sessions.config().stallTimeout().toNanos();
+    return sessions.budget().contended() ? Math.min(nanos, CONTENDED_STALL_NANOS) : nanos;
   }
 
   /** Ends a client that has stopped in the middle of a request, or leaves its replies unread. */
   private void checkStall() {
+    long unsent = unsentBytes();
+    if (unsent < lastUnsentBytes) {
+      progress();
+    }
+    lastUnsentBytes = unsent;
     boolean owes = state == State.PAYLOAD || state == State.SKIP || header.isReadable();
-    boolean unread = !context().channel().isWritable();
-    if ((owes || unread)
+    if ((owes || unsent > 0)
         && inFlight == 0
-        && System.nanoTime() - lastProgressNanos > sessions.config().stallTimeout().toNanos()) {
-      warn(unread ? "does not read its replies" : "stopped in the middle of a request");
+        && System.nanoTime() - lastProgressNanos > stallNanos()) {
+      warn(unsent > 0 ? "does not read its replies" : "stopped in the middle of a request");
       context().close();
     }
+  }
+
+  private void progress() {
+    lastProgressNanos = System.nanoTime();
+  }
+
+  /** What was given to the socket and has not left yet. */
+  private long unsentBytes() {
+    ChannelOutboundBuffer unsent = context().channel().unsafe().outboundBuffer();
+    return unsent == null ? 0 : unsent.totalPendingWriteBytes();
   }
 
   @Override
   public void channelRead(ChannelHandlerContext ctx, Object message) {
     ByteBuf in = (ByteBuf) message;
-    lastProgressNanos = System.nanoTime();
+    progress();
     ByteBuf before = waiting;
     if (before != null) {
       waiting = Unpooled.wrappedBuffer(before, in);
@@ -220,7 +232,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   @Override
   public void channelReadComplete(ChannelHandlerContext ctx) {
-    ctx.flush();
+    flush(ctx);
   }
 
   /** Parses as much as may be parsed now; keeps the rest. Takes over {@code in}. */
@@ -228,7 +240,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     boolean keep = false;
     try {
       while (in.isReadable() && state != State.ENDED) {
-        if (state == State.HEADER && full(ctx)) {
+        if (state == State.BUDGET || (state == State.HEADER && full(ctx))) {
           keep = true;
           break;
         }
@@ -236,16 +248,17 @@ final class Transmission extends ChannelInboundHandlerAdapter {
           case HEADER -> header(ctx, in);
           case PAYLOAD -> payload(ctx, in);
           case SKIP -> skip(ctx, in);
-          case ENDED -> {}
+          case BUDGET, ENDED -> {}
         }
       }
     } finally {
       if (keep) {
         waiting = in;
-        ctx.channel().config().setAutoRead(false);
       } else {
         in.release();
       }
+      // Also without a rest: what would come is not wanted now.
+      ctx.channel().config().setAutoRead(!keep && state != State.BUDGET && state != State.ENDED);
     }
   }
 
@@ -257,76 +270,187 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   /** Goes on with what waits, if there is room again. */
   private void resume(ChannelHandlerContext ctx) {
+    if (state == State.BUDGET) {
+      takeFromAllowance(ctx);
+    }
+    if (state == State.BUDGET || state == State.ENDED || full(ctx)) {
+      return;
+    }
     ByteBuf rest = waiting;
-    if (rest != null && !full(ctx)) {
+    if (rest != null) {
       waiting = null;
       parse(ctx, rest);
-      if (waiting == null) {
-        ctx.channel().config().setAutoRead(true);
-      }
       postFlush(ctx);
+    } else {
+      ctx.channel().config().setAutoRead(true);
     }
   }
 
   @Override
   public void channelWritabilityChanged(ChannelHandlerContext ctx) {
-    lastProgressNanos = System.nanoTime();
+    progress();
     resume(ctx);
   }
 
   private void header(ChannelHandlerContext ctx, ByteBuf in) {
-    if (!header.isReadable() && in.readableBytes() >= REQUEST_BYTES) {
-      begin(ctx, in);
+    if (!header.isReadable() && in.readableBytes() >= RequestHeader.BYTES) {
+      begin(ctx, in, in);
       return;
     }
     in.readBytes(header, Math.min(in.readableBytes(), header.writableBytes()));
     if (!header.isWritable()) {
-      begin(ctx, header);
+      begin(ctx, header, in);
       header.clear();
     }
   }
 
-  private void begin(ChannelHandlerContext ctx, ByteBuf from) {
-    if (from.readInt() != REQUEST_MAGIC) {
-      warn("sent a wrong request magic (proto.md, \"Request message\")");
-      end(ctx);
-      return;
-    }
+  /** Begins the request whose header is in {@code from}, and whose payload begins in {@code in}. */
+  private void begin(ChannelHandlerContext ctx, ByteBuf from, ByteBuf in) {
     Request request = spare.poll();
     if (request == null) {
-      request = new Request(this, device, structured);
+      request = new Request(this, device, terms.structuredReplies());
     }
-    request.flags = from.readUnsignedShort();
-    request.command = from.readUnsignedShort();
-    request.cookie = from.readLong();
-    request.offset = from.readLong();
-    request.length = from.readUnsignedInt();
-    request.bytesRead = 0;
-    request.refusal = NBD_OK;
-    request.refusalText = null;
-    if (request.command == NBD_CMD_DISC) {
+    try {
+      request.header.read(from);
+    } catch (ProtocolException broken) {
+      warn(String.valueOf(broken.getMessage()));
       recycle(request);
       end(ctx);
       return;
     }
-    validate(request);
-    if (request.command == NBD_CMD_WRITE && request.length > 0) {
-      current = request;
-      if (request.refusal == NBD_OK) {
-        state = State.PAYLOAD;
-        request.payload = ctx.alloc().directBuffer((int) request.length, (int) request.length);
-      } else if (request.length <= MAX_SKIPPED_BYTES) {
-        state = State.SKIP;
-        skip = request.length;
-      } else {
-        current = null;
-        warn("sent a write of " + request.length + " bytes");
+    if (request.header.command == NBD_CMD_DISC) {
+      recycle(request);
+      end(ctx);
+      return;
+    }
+    request.refusal =
+        closing || sessions.stopping()
+            ? new Refusal(NBD_ESHUTDOWN, "the export is being detached or the server is stopping")
+            : terms.refusal(request.header);
+    if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
+      beginWrite(ctx, request, in);
+    } else if (request.refusal != null || tryHere(request, null)) {
+      answer(ctx, request);
+    } else {
+      handOver(ctx, request);
+    }
+  }
+
+  private void beginWrite(ChannelHandlerContext ctx, Request request, ByteBuf in) {
+    long length = request.header.length;
+    if (request.refusal != null) {
+      if (length > MAX_SKIPPED_BYTES) {
+        warn("sent a write of " + length + " bytes");
         recycle(request);
         end(ctx);
+        return;
+      }
+      current = request;
+      state = State.SKIP;
+      skip = length;
+      return;
+    }
+    // Without a copy, where all of it has come already.
+    if (in.readableBytes() >= length && in.nioBufferCount() == 1 && in.isDirect()) {
+      ByteBuffer data = in.internalNioBuffer(in.readerIndex(), (int) length);
+      if (tryHere(request, data)) {
+        in.skipBytes((int) length);
+        answer(ctx, request);
+        return;
+      }
+    }
+    handOver(ctx, request);
+  }
+
+  /** Tries a short request on this thread; false if that is not for here, and nothing was done. */
+  private boolean tryHere(Request request, @Nullable ByteBuffer data) {
+    int command = request.header.command;
+    boolean brief =
+        !Terms.transfers(command) || request.header.length <= sessions.config().inlineBytes();
+    return brief && request.execute(Blocking.FORBIDDEN, data);
+  }
+
+  private void answer(ChannelHandlerContext ctx, Request request) {
+    if (request.refusal != null) {
+      request.execute(Blocking.FORBIDDEN, null);
+    }
+    send(ctx, request);
+  }
+
+  /** Leaves a request to the workers, as soon as there is memory for it and its payload is here. */
+  private void handOver(ChannelHandlerContext ctx, Request request) {
+    current = request;
+    int bytes = memoryFor(request.header);
+    request.heldBytes = bytes;
+    request.heldFromBudget = allowanceUsed + bytes > ALLOWANCE_BYTES;
+    if (!request.heldFromBudget) {
+      allowanceUsed += bytes;
+    } else if (!sessions.budget().take(claim, bytes)) {
+      state = State.BUDGET;
+      return;
+    }
+    granted(ctx);
+  }
+
+  /** A request that waits for the budget need not, if the connection's own is enough by now. */
+  private void takeFromAllowance(ChannelHandlerContext ctx) {
+    Request request = current();
+    if (allowanceUsed + request.heldBytes <= ALLOWANCE_BYTES && sessions.budget().cancel(claim)) {
+      request.heldFromBudget = false;
+      allowanceUsed += request.heldBytes;
+      granted(ctx);
+    }
+  }
+
+  private static int memoryFor(RequestHeader header) {
+    return switch (header.command) {
+      case NBD_CMD_READ, NBD_CMD_WRITE -> (int) header.length;
+      case NBD_CMD_CACHE -> (int) Math.min(header.length, Request.CACHE_STEP_BYTES);
+      default -> 0;
+    };
+  }
+
+  /** The budget has given what the current request waits for. On any thread, under its lock. */
+  private void grantedElsewhere() {
+    ChannelHandlerContext ctx = context();
+    try {
+      ctx.executor()
+          .execute(
+              () -> {
+                if (state == State.BUDGET) {
+                  granted(ctx);
+                  resume(ctx);
+                } else if (grantUnderWay) {
+                  Request request = current();
+                  current = null;
+                  release(request);
+                  recycle(request);
+                }
+              });
+    } catch (RejectedExecutionException stopped) {
+      LOG.debug("peer={} export={} server stopped", peer, export);
+    }
+  }
+
+  private void granted(ChannelHandlerContext ctx) {
+    Request request = current();
+    state = State.HEADER;
+    if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
+      int length = (int) request.header.length;
+      try {
+        request.payload = ctx.alloc().directBuffer(length, length);
+        state = State.PAYLOAD;
+      } catch (OutOfMemoryError full) {
+        LOG.error("peer={} export={} no memory for a write of {} bytes", peer, export, length);
+        request.refusal = new Refusal(NBD_ENOMEM, "the server is out of memory");
+        release(request);
+        state = State.SKIP;
+        skip = length;
       }
       return;
     }
-    submit(ctx, request);
+    current = null;
+    submit(request);
   }
 
   private void payload(ChannelHandlerContext ctx, ByteBuf in) {
@@ -339,7 +463,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     if (!payload.isWritable()) {
       state = State.HEADER;
       current = null;
-      submit(ctx, request);
+      if (tryHere(request, payload.internalNioBuffer(0, payload.readableBytes()))) {
+        release(request);
+        answer(ctx, request);
+      } else {
+        submit(request);
+      }
     }
   }
 
@@ -351,7 +480,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       Request request = current();
       state = State.HEADER;
       current = null;
-      submit(ctx, request);
+      answer(ctx, request);
     }
   }
 
@@ -363,116 +492,62 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     return request;
   }
 
-  /** Finds what makes a request invalid: the only place that looks at a client's numbers. */
-  private void validate(Request request) {
-    int allowed =
-        switch (request.command) {
-          case NBD_CMD_READ -> structured ? NBD_CMD_FLAG_DF : 0;
-          case NBD_CMD_WRITE, NBD_CMD_FLUSH, NBD_CMD_TRIM, NBD_CMD_CACHE -> 0;
-          case NBD_CMD_WRITE_ZEROES -> NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO;
-          case NBD_CMD_BLOCK_STATUS -> NBD_CMD_FLAG_REQ_ONE;
-          default -> -1;
-        };
-    if (allowed < 0) {
-      refuse(request, NBD_EINVAL, "command " + request.command + " is unknown");
-      return;
-    }
-    if ((flags & NBD_FLAG_SEND_FUA) != 0) {
-      allowed |= NBD_CMD_FLAG_FUA;
-    }
-    if ((request.flags & ~allowed) != 0) {
-      refuse(request, NBD_EINVAL, "command flags: 0x" + Integer.toHexString(request.flags));
-      return;
-    }
-    if (request.command == NBD_CMD_FLUSH) {
-      return; // Offset and length are reserved.
-    }
-    boolean changes =
-        request.command == NBD_CMD_WRITE
-            || request.command == NBD_CMD_WRITE_ZEROES
-            || request.command == NBD_CMD_TRIM;
-    if (changes && (flags & NBD_FLAG_READ_ONLY) != 0) {
-      refuse(request, NBD_EPERM, "the export is read-only");
-      return;
-    }
-    if (request.command == NBD_CMD_TRIM && (flags & NBD_FLAG_SEND_TRIM) == 0) {
-      refuse(request, NBD_EINVAL, "the export can't trim");
-      return;
-    }
-    if (request.command == NBD_CMD_BLOCK_STATUS && (!allocation || request.length == 0)) {
-      refuse(request, NBD_EINVAL, "block status without a context, or of nothing");
-      return;
-    }
-    validateRange(request);
-  }
-
-  private void validateRange(Request request) {
-    if (request.offset < 0 || request.offset > info.sizeBytes() - request.length) {
-      boolean needsSpace =
-          request.command == NBD_CMD_WRITE || request.command == NBD_CMD_WRITE_ZEROES;
-      refuse(
-          request,
-          needsSpace ? NBD_ENOSPC : NBD_EINVAL,
-          "range: beyond the end of the export, " + info.sizeBytes() + " bytes");
-      return;
-    }
-    long end = request.offset + request.length;
-    if ((request.offset & alignmentMask) != 0
-        || ((end & alignmentMask) != 0 && end != info.sizeBytes())) {
-      refuse(request, NBD_EINVAL, "range: not in blocks of " + (alignmentMask + 1) + " bytes");
-      return;
-    }
-    boolean transfers = request.command == NBD_CMD_READ || request.command == NBD_CMD_WRITE;
-    int most = Math.min(sessions.config().maxPayloadBytes(), info.blockSizes().maximum());
-    if (transfers && request.length > most) {
-      refuse(
-          request,
-          request.command == NBD_CMD_READ ? NBD_EOVERFLOW : NBD_EINVAL,
-          "length: " + request.length + " (expected: <= " + most + ")");
-    }
-  }
-
-  private static void refuse(Request request, int error, String text) {
-    request.refusal = error;
-    request.refusalText = text;
-  }
-
-  /** Carries out a complete request: here if it is short and need not block, else by a worker. */
-  private void submit(ChannelHandlerContext ctx, Request request) {
-    if (request.refusal == NBD_OK && (closing || sessions.stopping())) {
-      refuse(request, NBD_ESHUTDOWN, "the export is being detached or the server is stopping");
-    }
-    if (request.refusal != NBD_OK) {
-      request.execute(Blocking.FORBIDDEN);
-      send(ctx, request);
-      return;
-    }
-    boolean transfers = request.command == NBD_CMD_READ || request.command == NBD_CMD_WRITE;
-    if ((!transfers || request.length <= sessions.config().inlineBytes())
-        && request.execute(Blocking.FORBIDDEN)) {
-      send(ctx, request);
-      return;
-    }
+  private void submit(Request request) {
     inFlight++;
-    bytesInFlight += transfers ? request.length : 0;
-    sessions.workers().execute(request);
+    shownInFlight = inFlight;
+    bytesInFlight += request.heldBytes;
+    sessions.workers().submit(lane, request);
   }
 
   /** A worker has made a request's reply. On the worker's thread. */
-  void post(Request request) {
-    context().executor().execute(() -> completed(request));
+  void finished(Request request) {
+    Request before;
+    do {
+      before = finished.get();
+      request.nextFinished = before;
+    } while (!finished.compareAndSet(before, request));
+    if (before == null) {
+      try {
+        context().executor().execute(collector);
+      } catch (RejectedExecutionException stopped) {
+        LOG.warn("peer={} export={} server stopped before an answer", peer, export);
+      }
+    }
   }
 
-  private void completed(Request request) {
+  private void collect() {
     ChannelHandlerContext ctx = context();
-    inFlight--;
-    if (request.command == NBD_CMD_READ || request.command == NBD_CMD_WRITE) {
-      bytesInFlight -= request.length;
+    // In the order in which they were finished.
+    Request next = null;
+    Request last = finished.getAndSet(null);
+    while (last != null) {
+      Request before = last.nextFinished;
+      last.nextFinished = next;
+      next = last;
+      last = before;
     }
-    send(ctx, request);
-    postFlush(ctx);
+    while (next != null) {
+      Request request = next;
+      next = request.nextFinished;
+      request.nextFinished = null;
+      completed(ctx, request);
+    }
+    flush(ctx);
     resume(ctx);
     endIfDrained(ctx);
+  }
+
+  private void completed(ChannelHandlerContext ctx, Request request) {
+    inFlight--;
+    shownInFlight = inFlight;
+    // What the reply holds is given back when it has left.
+    if (request.heldFromBudget) {
+      unsentBudget += request.heldBytes;
+    } else {
+      unsentAllowance += request.heldBytes;
+    }
+    request.heldBytes = 0;
+    send(ctx, request);
   }
 
   @SuppressWarnings("NonAtomicVolatileUpdate") // Only the event loop writes them.
@@ -482,10 +557,14 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       throw new IllegalStateException("no reply");
     }
     requests = requests + 1;
-    bytesRead = bytesRead + request.bytesRead;
-    if (request.command == NBD_CMD_WRITE && request.refusal == NBD_OK) {
-      bytesWritten = bytesWritten + request.length;
+    if (request.error != NBD_OK) {
+      errors = errors + 1;
+    } else if (request.header.command == NBD_CMD_READ) {
+      bytesRead = bytesRead + request.header.length;
+    } else if (request.header.command == NBD_CMD_WRITE) {
+      bytesWritten = bytesWritten + request.header.length;
     }
+    request.reply = null;
     recycle(request);
     ctx.write(reply, ctx.voidPromise());
   }
@@ -495,10 +574,25 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       request.payload.release();
       request.payload = null;
     }
-    request.reply = null;
+    if (request.reply != null) {
+      request.reply.release();
+      request.reply = null;
+    }
+    request.refusal = null;
+    request.error = NBD_OK;
     if (spare.size() < MAX_SPARE_REQUESTS) {
       spare.push(request);
     }
+  }
+
+  /** Gives back what a request was charged. */
+  private void release(Request request) {
+    if (request.heldFromBudget) {
+      sessions.budget().give(request.heldBytes);
+    } else {
+      allowanceUsed -= request.heldBytes;
+    }
+    request.heldBytes = 0;
   }
 
   /** One flush for all replies that are ready by then. */
@@ -511,24 +605,80 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   private void flushNow() {
     flushPosted = false;
-    context().flush();
+    flush(context());
+  }
+
+  private void flush(ChannelHandlerContext ctx) {
+    ctx.flush();
+    if (unsentBudget + unsentAllowance == 0) {
+      return;
+    }
+    if (unsentBytes() == 0) {
+      allSent();
+    } else if (!sentWatched) {
+      sentWatched = true;
+      ctx.writeAndFlush(Unpooled.EMPTY_BUFFER)
+          // Not from within the write, which still counts what it has just written.
+          .addListener(sent -> ctx.executor().execute(() -> watched(ctx)));
+    }
+  }
+
+  private void watched(ChannelHandlerContext ctx) {
+    sentWatched = false;
+    flush(ctx);
+    resume(ctx);
+  }
+
+  private void allSent() {
+    long budget = unsentBudget;
+    bytesInFlight -= unsentAllowance + budget;
+    allowanceUsed -= (int) unsentAllowance;
+    unsentAllowance = 0;
+    unsentBudget = 0;
+    if (budget > 0) {
+      sessions.budget().give(budget);
+    }
   }
 
   /** The client is done, or is to be: finish what is in flight, then close. */
   private void end(ChannelHandlerContext ctx) {
     state = State.ENDED;
     closing = true;
-    ctx.channel().config().setAutoRead(false);
     endIfDrained(ctx);
   }
 
   private void endIfDrained(ChannelHandlerContext ctx) {
-    if (closing && inFlight == 0) {
-      state = State.ENDED;
+    if (!closing || inFlight > 0) {
+      return;
+    }
+    abandon();
+    if (ctx.channel().isActive()) {
       ctx.writeAndFlush(Unpooled.EMPTY_BUFFER).addListener(ChannelFutureListener.CLOSE);
-      if (!ctx.channel().isActive()) {
-        closeLease();
+    } else {
+      closeHold();
+    }
+  }
+
+  /** Lets go of a request that has not been begun, and of what was read behind it. */
+  private void abandon() {
+    Request unfinished = current;
+    if (unfinished != null && !grantUnderWay) {
+      boolean claimed = state == State.BUDGET;
+      if (claimed && !sessions.budget().cancel(claim)) {
+        grantUnderWay = true;
+      } else {
+        if (claimed) {
+          unfinished.heldBytes = 0; // It never had them.
+        }
+        current = null;
+        release(unfinished);
+        recycle(unfinished);
       }
+    }
+    state = State.ENDED;
+    if (waiting != null) {
+      waiting.release();
+      waiting = null;
     }
   }
 
@@ -546,11 +696,6 @@ final class Transmission extends ChannelInboundHandlerAdapter {
             });
   }
 
-  /** Waits until the session has given back its export; false if it took longer. For any thread. */
-  boolean awaitEnd(long timeoutNanos) throws InterruptedException {
-    return ended.await(timeoutNanos, TimeUnit.NANOSECONDS);
-  }
-
   /** Ends the connection without waiting for the client; requests in flight still finish. */
   void kill() {
     context().close();
@@ -559,56 +704,38 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   @Override
   public void channelInactive(ChannelHandlerContext ctx) {
     closing = true;
-    state = State.ENDED;
+    abandon();
     if (stallCheck != null) {
       stallCheck.cancel(false);
     }
-    Request incomplete = current;
-    if (incomplete != null) {
-      current = null;
-      recycle(incomplete);
-    }
-    if (waiting != null) {
-      waiting.release();
-      waiting = null;
-    }
-    if (inFlight == 0) {
-      closeLease();
-    }
+    allSent();
+    endIfDrained(ctx);
     ctx.fireChannelInactive();
   }
 
-  private void closeLease() {
-    if (!leaseClosed) {
-      leaseClosed = true;
-      LOG.debug("peer={} export={} closed after {} requests", peer, export(), requests);
-      sessions.transmissions().remove(this);
-      sessions
-          .workers()
-          .execute(
-              () -> {
-                try {
-                  lease.close();
-                } finally {
-                  ended.countDown();
-                }
-              });
+  private void closeHold() {
+    if (!released) {
+      released = true;
+      allSent();
+      LOG.debug("peer={} export={} closed after {} requests", peer, export, requests);
+      sessions.workers().leave(lane);
+      sessions.close(hold);
     }
   }
 
   private void warn(String broken) {
     if (!warned) {
       warned = true;
-      LOG.warn("peer={} export={} {}", peer, export(), broken);
+      LOG.warn("peer={} export={} {}", peer, export, broken);
     }
   }
 
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-    if (cause instanceof java.io.IOException) {
-      LOG.debug("peer={} export={} connection lost: {}", peer, export(), cause.toString());
+    if (cause instanceof IOException) {
+      LOG.debug("peer={} export={} connection lost: {}", peer, export, cause.toString());
     } else {
-      LOG.error("peer={} export={} session failed", peer, export(), cause);
+      LOG.error("peer={} export={} session failed", peer, export, cause);
     }
     ctx.close();
   }

@@ -165,6 +165,22 @@ public record DaemonConfig(
     if (listen.isEmpty() && !map.has("listen")) {
       listen.add(new InetSocketAddress(InetAddress.getLoopbackAddress(), 10809));
     }
+    // Each of these has to hold one of the last.
+    int maxPayloadBytes =
+        (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20);
+    int maxBytesInFlight =
+        (int)
+            map.bytes(
+                "maxBytesInFlight",
+                Math.max(defaults.maxBytesInFlight(), maxPayloadBytes),
+                maxPayloadBytes,
+                1 << 30);
+    long maxTotalBytesInFlight =
+        map.bytes(
+            "maxTotalBytesInFlight",
+            Math.max(defaults.maxTotalBytesInFlight(), maxBytesInFlight),
+            maxBytesInFlight,
+            1L << 36);
     NbdServerConfig config =
         new NbdServerConfig(
             listen,
@@ -187,11 +203,12 @@ public record DaemonConfig(
                 Duration.ofMinutes(10)),
             (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
             (int) map.bytes("maxOptionBytes", defaults.maxOptionBytes(), 16 << 10, 1 << 20),
-            (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20),
+            maxPayloadBytes,
             (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
-            (int) map.bytes("maxBytesInFlight", defaults.maxBytesInFlight(), 64 << 20, 1 << 30),
+            maxBytesInFlight,
+            maxTotalBytesInFlight,
             (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
-            (int) map.count("workers", defaults.workers(), 1, 1024));
+            (int) map.count("workers", defaults.workers(), 2, 1024));
     map.end();
     return config;
   }

@@ -13,6 +13,7 @@ public final class Protocol {
   public static final int NBD_OPT_EXPORT_NAME = 1;
   public static final int NBD_OPT_ABORT = 2;
   public static final int NBD_OPT_LIST = 3;
+  public static final int NBD_OPT_STARTTLS = 5;
   public static final int NBD_OPT_INFO = 6;
   public static final int NBD_OPT_GO = 7;
   public static final int NBD_OPT_STRUCTURED_REPLY = 8;
@@ -27,6 +28,7 @@ public final class Protocol {
   public static final int NBD_REP_ERR_UNSUP = 0x80000001;
   public static final int NBD_REP_ERR_POLICY = 0x80000002;
   public static final int NBD_REP_ERR_INVALID = 0x80000003;
+  public static final int NBD_REP_ERR_PLATFORM = 0x80000004;
   public static final int NBD_REP_ERR_UNKNOWN = 0x80000006;
   public static final int NBD_REP_ERR_SHUTDOWN = 0x80000007;
   public static final int NBD_REP_ERR_TOO_BIG = 0x80000009;
@@ -52,7 +54,6 @@ public final class Protocol {
 
   // Requests.
   public static final int REQUEST_MAGIC = 0x25609513;
-  public static final int REQUEST_BYTES = 28;
   public static final int NBD_CMD_READ = 0;
   public static final int NBD_CMD_WRITE = 1;
   public static final int NBD_CMD_DISC = 2;
@@ -72,6 +73,8 @@ public final class Protocol {
   public static final int SIMPLE_REPLY_BYTES = 16;
   public static final int STRUCTURED_REPLY_MAGIC = 0x668e33ef;
   public static final int CHUNK_HEADER_BYTES = 20;
+  public static final int DATA_CHUNK_HEADER_BYTES = CHUNK_HEADER_BYTES + Long.BYTES;
+  public static final int HOLE_CHUNK_BYTES = CHUNK_HEADER_BYTES + Long.BYTES + Integer.BYTES;
   public static final int NBD_REPLY_FLAG_DONE = 1;
   public static final int NBD_REPLY_TYPE_NONE = 0;
   public static final int NBD_REPLY_TYPE_OFFSET_DATA = 1;
@@ -79,7 +82,9 @@ public final class Protocol {
   public static final int NBD_REPLY_TYPE_BLOCK_STATUS = 5;
   public static final int NBD_REPLY_TYPE_ERROR = 32769;
 
-  // Block status of base:allocation.
+  // The context base:allocation.
+  public static final String BASE_ALLOCATION = "base:allocation";
+  public static final String BASE_NAMESPACE = "base:";
   public static final int NBD_STATE_HOLE = 1;
   public static final int NBD_STATE_ZERO = 1 << 1;
 
@@ -94,7 +99,7 @@ public final class Protocol {
   public static final int NBD_ENOTSUP = 95;
   public static final int NBD_ESHUTDOWN = 108;
 
-  /** The longest string (proto.md, "Conventions"). */
+  /** The longest string, in bytes (proto.md, "Conventions"). */
   public static final int MAX_STRING_BYTES = 4096;
 
   private Protocol() {}
