@@ -1,0 +1,92 @@
+package io.filterd.nbd;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Some devices by name, the first one the default; counts the leases that are open. */
+final class CountedExports implements Exports {
+  private record Entry(BlockDevice device, boolean readOnly, String description) {}
+
+  private final Map<String, Entry> entries = new LinkedHashMap<>();
+  private final Map<String, BlockException> refusals = new LinkedHashMap<>();
+  private final AtomicInteger open = new AtomicInteger();
+
+  CountedExports with(String name, BlockDevice device) {
+    entries.put(name, new Entry(device, false, ""));
+    return this;
+  }
+
+  CountedExports withReadOnly(String name, BlockDevice device, String description) {
+    entries.put(name, new Entry(device, true, description));
+    return this;
+  }
+
+  CountedExports withRefused(String name, BlockException.Reason reason, String why) {
+    refusals.put(name, new BlockException(reason, why));
+    return this;
+  }
+
+  int openLeases() {
+    return open.get();
+  }
+
+  @Override
+  public List<String> names() {
+    return List.copyOf(entries.keySet());
+  }
+
+  @Override
+  public Optional<Lease> open(String asked) throws BlockException {
+    BlockException refusal = refusals.get(asked);
+    if (refusal != null) {
+      throw refusal;
+    }
+    String name = asked.isEmpty() ? entries.keySet().iterator().next() : asked;
+    Entry entry = entries.get(name);
+    if (entry == null) {
+      return Optional.empty();
+    }
+    open.incrementAndGet();
+    return Optional.of(new CountedLease(name, entry));
+  }
+
+  private final class CountedLease implements Lease {
+    private final String name;
+    private final Entry entry;
+
+    private CountedLease(String name, Entry entry) {
+      this.name = name;
+      this.entry = entry;
+    }
+
+    @Override
+    public BlockDevice device() {
+      return entry.device();
+    }
+
+    @Override
+    public String name() {
+      return name;
+    }
+
+    @Override
+    public String description() {
+      return entry.description();
+    }
+
+    @Override
+    public boolean readOnly() {
+      return entry.readOnly();
+    }
+
+    @Override
+    public void close() {
+      open.decrementAndGet();
+    }
+  }
+}

@@ -1,0 +1,304 @@
+package io.filterd.nbd;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.filterd.nbd.wire.Protocol;
+import java.io.ByteArrayOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.net.SocketAddress;
+import java.net.SocketException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Speaks NBD by hand, right or wrong, and takes nothing for granted that the server says. Written
+ * from proto.md, without the server's own codec. Waits at most 20 s for anything.
+ */
+final class RawClient implements AutoCloseable {
+  static final int FIXED_NEWSTYLE = 1;
+  static final int NO_ZEROES = 2;
+
+  /** An option's reply. */
+  record OptionReply(int option, int type, ByteBuffer data) {
+    /** The data from there on as text. */
+    String text(int from) {
+      return StandardCharsets.UTF_8.decode(data.duplicate().position(from)).toString();
+    }
+  }
+
+  /** A reply in the transmission phase, with all of its chunks. */
+  record Reply(long cookie, int error, String message, List<Chunk> chunks) {}
+
+  /** One chunk that is no error. */
+  record Chunk(int type, ByteBuffer payload) {
+    /** The payload from there on. */
+    byte[] bytes(int from) {
+      byte[] bytes = new byte[payload.limit() - from];
+      payload.get(from, bytes);
+      return bytes;
+    }
+  }
+
+  private final Socket socket = new Socket();
+  private final DataInputStream in;
+  private final DataOutputStream out;
+
+  RawClient(SocketAddress address) throws IOException {
+    this(address, 0);
+  }
+
+  /** Connects with a small receive buffer, so that replies pile up on the server's side. */
+  RawClient(SocketAddress address, int receiveBufferBytes) throws IOException {
+    if (receiveBufferBytes > 0) {
+      socket.setReceiveBufferSize(receiveBufferBytes);
+    }
+    socket.setSoTimeout(20_000);
+    socket.setTcpNoDelay(true);
+    socket.connect((InetSocketAddress) address);
+    in = new DataInputStream(socket.getInputStream());
+    out = new DataOutputStream(socket.getOutputStream());
+  }
+
+  /** Reads the greeting and answers with these flags. */
+  RawClient greet(int flags) throws IOException {
+    assertThat(in.readLong()).isEqualTo(0x4e42444d41474943L);
+    assertThat(in.readLong()).isEqualTo(0x49484156454F5054L);
+    assertThat(in.readUnsignedShort()).isEqualTo(FIXED_NEWSTYLE | NO_ZEROES);
+    out.writeInt(flags);
+    return this;
+  }
+
+  RawClient greet() throws IOException {
+    return greet(FIXED_NEWSTYLE | NO_ZEROES);
+  }
+
+  void send(byte... bytes) throws IOException {
+    out.write(bytes);
+  }
+
+  void sendOption(int option, byte... data) throws IOException {
+    out.write(option(option, data));
+  }
+
+  static byte[] option(int option, byte... data) {
+    return bytes(
+        to -> {
+          to.writeLong(0x49484156454F5054L);
+          to.writeInt(option);
+          to.writeInt(data.length);
+          to.write(data);
+        });
+  }
+
+  /** Something that writes bytes. */
+  @FunctionalInterface
+  interface Writing {
+    void to(DataOutputStream out) throws IOException;
+  }
+
+  static byte[] bytes(Writing writing) {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    try {
+      writing.to(new DataOutputStream(bytes));
+    } catch (IOException impossible) {
+      throw new IllegalStateException(impossible);
+    }
+    return bytes.toByteArray();
+  }
+
+  /** The data of INFO and GO. */
+  static byte[] infoData(String name, int... types) {
+    return bytes(
+        to -> {
+          byte[] text = name.getBytes(StandardCharsets.UTF_8);
+          to.writeInt(text.length);
+          to.write(text);
+          to.writeShort(types.length);
+          for (int type : types) {
+            to.writeShort(type);
+          }
+        });
+  }
+
+  /** The data of LIST_META_CONTEXT and SET_META_CONTEXT. */
+  static byte[] contextData(String name, String... queries) {
+    return bytes(
+        to -> {
+          byte[] text = name.getBytes(StandardCharsets.UTF_8);
+          to.writeInt(text.length);
+          to.write(text);
+          to.writeInt(queries.length);
+          for (String query : queries) {
+            byte[] each = query.getBytes(StandardCharsets.UTF_8);
+            to.writeInt(each.length);
+            to.write(each);
+          }
+        });
+  }
+
+  OptionReply readOptionReply() throws IOException {
+    assertThat(in.readLong()).isEqualTo(0x3e889045565a9L);
+    int option = in.readInt();
+    int type = in.readInt();
+    int length = in.readInt();
+    assertThat(length).isBetween(0, 1 << 20);
+    return new OptionReply(option, type, ByteBuffer.wrap(readBytes(length)));
+  }
+
+  /** Sends an option and reads replies up to its ack or error. */
+  List<OptionReply> ask(int option, byte... data) throws IOException {
+    sendOption(option, data);
+    return readOptionReplies(option);
+  }
+
+  List<OptionReply> readOptionReplies(int option) throws IOException {
+    List<OptionReply> replies = new ArrayList<>();
+    OptionReply reply;
+    do {
+      reply = readOptionReply();
+      assertThat(reply.option()).isEqualTo(option);
+      replies.add(reply);
+    } while (reply.type() != Protocol.NBD_REP_ACK && reply.type() >= 0);
+    return replies;
+  }
+
+  /** Goes to the transmission phase; true replies are structured if asked for. */
+  RawClient go(String export, boolean structured) throws IOException {
+    greet();
+    if (structured) {
+      assertThat(ask(Protocol.NBD_OPT_STRUCTURED_REPLY).getLast().type())
+          .isEqualTo(Protocol.NBD_REP_ACK);
+      assertThat(
+              ask(Protocol.NBD_OPT_SET_META_CONTEXT, contextData(export, "base:allocation"))
+                  .getLast()
+                  .type())
+          .isEqualTo(Protocol.NBD_REP_ACK);
+    }
+    assertThat(ask(Protocol.NBD_OPT_GO, infoData(export)).getLast().type())
+        .isEqualTo(Protocol.NBD_REP_ACK);
+    return this;
+  }
+
+  static byte[] request(int flags, int command, long cookie, long offset, long length) {
+    return bytes(
+        to -> {
+          to.writeInt(0x25609513);
+          to.writeShort(flags);
+          to.writeShort(command);
+          to.writeLong(cookie);
+          to.writeLong(offset);
+          to.writeInt((int) length);
+        });
+  }
+
+  void sendRequest(int flags, int command, long cookie, long offset, long length)
+      throws IOException {
+    out.write(request(flags, command, cookie, offset, length));
+  }
+
+  void sendWrite(int flags, long cookie, long offset, byte[] data) throws IOException {
+    byte[] header = request(flags, Protocol.NBD_CMD_WRITE, cookie, offset, data.length);
+    byte[] all = new byte[header.length + data.length];
+    System.arraycopy(header, 0, all, 0, header.length);
+    System.arraycopy(data, 0, all, header.length, data.length);
+    out.write(all);
+  }
+
+  /** Reads a simple reply; {@code dataBytes} follow it if it is a success. */
+  Reply readSimple(int dataBytes) throws IOException {
+    assertThat(in.readInt()).isEqualTo(0x67446698);
+    int error = in.readInt();
+    long cookie = in.readLong();
+    byte[] data = error == 0 ? in.readNBytes(dataBytes) : new byte[0];
+    assertThat(data).hasSize(error == 0 ? dataBytes : 0);
+    return new Reply(cookie, error, "", List.of(new Chunk(-1, ByteBuffer.wrap(data))));
+  }
+
+  /** Reads a reply of any kind to a request that returns no data in a simple reply. */
+  Reply readReply() throws IOException {
+    int magic = in.readInt();
+    if (magic == 0x67446698) {
+      int error = in.readInt();
+      return new Reply(in.readLong(), error, "", List.of());
+    }
+    assertThat(magic).isEqualTo(0x668e33ef);
+    List<Chunk> chunks = new ArrayList<>();
+    int error = 0;
+    String message = "";
+    long cookie;
+    boolean done;
+    do {
+      if (!chunks.isEmpty()) {
+        // The server sends the chunks of one reply in one piece.
+        assertThat(in.readInt()).isEqualTo(0x668e33ef);
+      }
+      int flags = in.readUnsignedShort();
+      assertThat(flags & ~1).isZero();
+      done = (flags & 1) != 0;
+      int type = in.readUnsignedShort();
+      cookie = in.readLong();
+      int length = in.readInt();
+      assertThat(length).isBetween(0, (32 << 20) + 8);
+      byte[] payload = in.readNBytes(length);
+      assertThat(payload).hasSize(length);
+      if (type == Protocol.NBD_REPLY_TYPE_ERROR) {
+        ByteBuffer fields = ByteBuffer.wrap(payload);
+        error = fields.getInt();
+        assertThat(error).isNotZero();
+        byte[] text = new byte[fields.getShort()];
+        fields.get(text);
+        assertThat(fields.hasRemaining()).isFalse();
+        message = new String(text, StandardCharsets.UTF_8);
+      } else {
+        chunks.add(new Chunk(type, ByteBuffer.wrap(payload)));
+      }
+    } while (!done);
+    return new Reply(cookie, error, message, chunks);
+  }
+
+  /** Reads without structured replies. */
+  byte[] read(long offset, int length) throws IOException {
+    sendRequest(0, Protocol.NBD_CMD_READ, 77, offset, length);
+    Reply reply = readSimple(length);
+    assertThat(reply.cookie()).isEqualTo(77);
+    assertThat(reply.error()).isZero();
+    return reply.chunks().getFirst().bytes(0);
+  }
+
+  void write(long offset, byte[] data) throws IOException {
+    sendWrite(0, 78, offset, data);
+    assertThat(readReply()).isEqualTo(new Reply(78, 0, "", List.of()));
+  }
+
+  /** Whether the server has closed the connection, with nothing more to say. */
+  boolean atEnd() throws IOException {
+    try {
+      return in.read() < 0;
+    } catch (SocketException reset) {
+      return true;
+    }
+  }
+
+  byte[] readBytes(int length) throws IOException {
+    byte[] bytes = in.readNBytes(length);
+    assertThat(bytes).hasSize(length);
+    return bytes;
+  }
+
+  /** Ends the connection by a reset. */
+  void reset() throws IOException {
+    socket.setSoLinger(true, 0);
+    socket.close();
+  }
+
+  @Override
+  public void close() throws IOException {
+    socket.close();
+  }
+}

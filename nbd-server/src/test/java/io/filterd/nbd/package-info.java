@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.nbd;
+
+import org.jspecify.annotations.NullMarked;
