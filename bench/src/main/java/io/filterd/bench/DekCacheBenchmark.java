@@ -19,21 +19,14 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * The DEK cache with a thousand unlocked links: what attaching a disk costs beyond fetching its
- * key. Not on the data path.
+ * key. Not on the data path. Results: bench/results/dek-cache-cold-start.md.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MICROSECONDS)
 @Warmup(iterations = 3, time = 1)
 @Measurement(iterations = 5, time = 1)
-@Fork(
-    value = 1,
-    // As chronicle.jvm.args in filterd/keys/pom.xml.
-    jvmArgsAppend = {
-      "--add-opens=java.base/java.lang.reflect=ALL-UNNAMED",
-      "--sun-misc-unsafe-memory-access=allow",
-      "--enable-native-access=ALL-UNNAMED"
-    })
+@Fork(1)
 public class DekCacheBenchmark {
   private static final int LINKS = 1000;
 

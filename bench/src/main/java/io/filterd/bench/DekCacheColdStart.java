@@ -14,7 +14,8 @@ import java.util.concurrent.TimeUnit;
 /**
  * How long a fresh JVM takes from {@code main} to the first data key that was put into the DEK
  * cache and read back. Starts itself ten times, with the options that it was started with, and
- * prints the fastest, the median and the slowest run in milliseconds.
+ * prints the fastest, the median and the slowest run in milliseconds. Results:
+ * bench/results/dek-cache-cold-start.md.
  */
 public final class DekCacheColdStart {
   private static final int RUNS = 10;
