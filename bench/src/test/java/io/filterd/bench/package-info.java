@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.bench;
+
+import org.jspecify.annotations.NullMarked;
