@@ -383,7 +383,8 @@ def revision():
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         return ""
     commit = run(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"]).strip()
-    changed = run(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no"])
+    sources = ["--", ".", ":!bench/results"]
+    changed = run(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no", *sources])
     return f"{commit} with changes" if changed.strip() else commit
 
 
@@ -438,13 +439,36 @@ def table(head, rows):
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def write_result(text, output):
-    """Prints the Markdown, or writes it to the file that was named."""
-    if output is None:
-        print(text, end="")
+class ResultFile:
+    """A file of bench/results/: words, and between two marks the figures, which a run replaces."""
+
+    BEGIN = "<!-- figures -->\n"
+    END = "<!-- end of figures -->\n"
+
+    def __init__(self, text):
+        self.path = Path(text)
+        self.before = self.after = ""
+        if not self.path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} (expected: in a folder that exists)")
+        if self.path.exists():
+            self.before, begin, rest = self.path.read_text().partition(self.BEGIN)
+            _, end, self.after = rest.partition(self.END)
+            if not begin or not end:
+                raise argparse.ArgumentTypeError(
+                    f"{text} (expected: with lines {self.BEGIN.strip()} and {self.END.strip()})")
+
+    def replace_figures(self, figures):
+        """Puts the figures between the marks."""
+        self.path.write_text(f"{self.before}{self.BEGIN}\n{figures.strip()}\n\n{self.END}{self.after}")
+
+
+def write_result(figures, file):
+    """Prints the Markdown, or puts it into the file that was named."""
+    if file is None:
+        print(figures, end="")
     else:
-        output.write_text(text)
-        say(f"wrote {output}")
+        file.replace_figures(figures)
+        say(f"wrote {file.path}")
 
 
 def add_common_arguments(parser, size):
@@ -457,5 +481,6 @@ def add_common_arguments(parser, size):
         help="where files are made (default: a new folder in $TMPDIR);"
         " the random content stays there for the next run")
     parser.add_argument(
-        "--output", type=new_file, metavar="FILE.md",
-        help="write the Markdown there instead of printing it")
+        "--output", type=ResultFile, metavar="FILE.md",
+        help=f"put the Markdown there, between lines {ResultFile.BEGIN.strip()} and"
+        f" {ResultFile.END.strip()} if the file is there, instead of printing it")
