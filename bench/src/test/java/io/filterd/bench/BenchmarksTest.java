@@ -35,6 +35,7 @@ final class BenchmarksTest {
             "DekCacheBenchmark:\n\n|  | us/op |\n",
             "XtsBenchmark:\n\n| engine | lengthBytes | unitBytes | decipher, ns/op | decipher, GB/s |",
             "| accp | 65536 | 512 |",
+            "NbdCodecBenchmark:\n\n|  | ns/op |\n",
             "PipelineBenchmark:\n\n| filters | read, ns/op | write, ns/op |\n",
             "| inspection+qos+encryption |",
             "GrainLookupBenchmark:\n\n| device | sizeMebibytes | read, ns/op |\n",
