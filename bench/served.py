@@ -174,7 +174,7 @@ def run(command, watch=None):
             raise
     _started.remove(process)
     if process.returncode != 0:
-        words = " ".join([Path(command[0]).name, *(str(word) for word in command[1:3])])
+        words = " ".join([Path(command[0]).name, *map(str, command[1:3])])
         raise Failure(f"{words}: {last_line(err or out)}")
     return out
 
@@ -372,8 +372,12 @@ keys:
 
 
 def build_filterd():
-    """Builds what is missing, so that it is not part of what is measured; says what is measured."""
-    say("filterd: building if need be ...")
+    """Builds what is older than its source; says what is measured."""
+    say("building if need be ...")
+    try:
+        run([BENCH / "build"])
+    except Failure as failure:
+        raise Failure(f"{failure}; run bench/build to see why") from failure
     version = run([FILTERD, "version"]).splitlines()[0].strip()
     return f"{version} at {revision()}" if revision() else version
 
