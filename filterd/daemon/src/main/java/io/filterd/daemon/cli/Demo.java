@@ -10,21 +10,13 @@ import io.filterd.daemon.control.Progress;
 import io.filterd.daemon.control.Requests;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.security.SecureRandom;
-import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -39,7 +31,7 @@ import picocli.CommandLine.Spec;
       "or one with the content of your own VMDK. Ctrl-C ends it and removes what it made."
     })
 final class Demo implements Callable<Integer> {
-  private static final String NAME = "vm1/disk0";
+  private static final String DISK = "vm1/disk0";
   private static final long SIZE_BYTES = 1L << 30;
   private static final int NBD_PORT = 10809;
 
@@ -77,7 +69,8 @@ final class Demo implements Callable<Integer> {
       removeAtExit(folder);
     }
     Files.createDirectories(folder);
-    DaemonConfig config = DaemonConfig.load(prepare(folder));
+    DaemonConfig config =
+        DemoFolder.prepare(folder, "[{tcp: 127.0.0.1:%d}, {unix: nbd.sock}]".formatted(freePort()));
     Path disk = config.disks().resolve("vm1").resolve("disk0.vmdk");
     boolean fresh = !Files.exists(disk);
     if (fresh) {
@@ -87,7 +80,7 @@ final class Demo implements Callable<Integer> {
     running = daemon;
     Serve.closeOnSignal(daemon);
     if (fresh) {
-      daemon.host().call(Operation.DISK_ATTACH, new Requests.AttachDisk(NAME, null), Progress.NONE);
+      daemon.host().call(Operation.DISK_ATTACH, new Requests.AttachDisk(DISK, null), Progress.NONE);
     }
     print(daemon, disk, folder, out);
     daemon.awaitStop();
@@ -109,68 +102,13 @@ final class Demo implements Callable<Integer> {
                           daemon.close();
                           daemon.awaitStop();
                         }
-                        remove(folder);
+                        DemoFolder.remove(folder);
                       } catch (OperationException | IOException failure) {
                         System.err.println("filterd: " + failure.getMessage());
                       } catch (InterruptedException stop) {
                         Thread.currentThread().interrupt();
                       }
                     }));
-  }
-
-  private static void remove(Path folder) throws IOException {
-    try (Stream<Path> files = Files.walk(folder)) {
-      files
-          .sorted(Comparator.reverseOrder())
-          .forEach(
-              file -> {
-                try {
-                  Files.delete(file);
-                } catch (IOException failure) {
-                  throw new UncheckedIOException(failure);
-                }
-              });
-    } catch (UncheckedIOException failure) {
-      throw failure.getCause();
-    }
-  }
-
-  /** Writes the demo's configuration and passphrase, where they are not there yet. */
-  private Path prepare(Path folder) throws OperationException, IOException {
-    Path passphrase = folder.resolve("native.passphrase");
-    if (!Files.exists(passphrase)) {
-      byte[] random = new byte[24];
-      new SecureRandom().nextBytes(random);
-      Files.createFile(
-          passphrase,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-      Files.writeString(
-          passphrase, HexFormat.of().formatHex(random) + "\n", StandardOpenOption.WRITE);
-    }
-    Path config = folder.resolve("filterd.yaml");
-    Files.writeString(
-        config,
-        """
-        version: 1
-        state: .
-        policies: %s
-        control: {socket: control.sock}
-        nbd:
-          listen:
-            - tcp: 127.0.0.1:%d
-            - unix: nbd.sock
-        keys:
-          providers:
-            native: {type: native, backup: waived}
-        """
-            .formatted(policies(), freePort()),
-        StandardCharsets.UTF_8);
-    return config;
-  }
-
-  private static String policies() {
-    String home = System.getenv("FILTERD_HOME");
-    return Path.of(home == null ? "." : home, "conf", "policies").toAbsolutePath().toString();
   }
 
   private int freePort() throws OperationException {
@@ -194,28 +132,23 @@ final class Demo implements Callable<Integer> {
 
   private void make(DaemonConfig config, PrintWriter out) throws OperationException {
     Path from = source;
-    try (Host host = Host.openOffline(config)) {
-      if (!Files.exists(config.state().resolve("native.provider"))) {
-        host.call(Operation.PROVIDER_INIT, new Requests.Provider(null), Progress.NONE);
-      }
-      if (from == null) {
-        host.call(
-            Operation.DISK_CREATE,
-            new Requests.CreateDisk(NAME, SIZE_BYTES, "encrypted", null, true),
-            Progress.NONE);
-        out.println("Made " + NAME + ": 1 GiB, thin, encrypted.");
-      } else {
+    if (from == null) {
+      DemoFolder.makeDisk(config, DISK, SIZE_BYTES);
+      out.println("Made " + DISK + ": 1 GiB, thin, encrypted.");
+    } else {
+      DemoFolder.makeProvider(config);
+      try (Host host = Host.openOffline(config)) {
         host.call(
             Operation.DISK_IMPORT,
-            new Requests.ImportDisk(NAME, Common.absolute(from), "vmdk", "encrypted", null, true),
+            new Requests.ImportDisk(DISK, Common.absolute(from), "vmdk", "encrypted", null, true),
             ProgressBar.on(System.err, "import"));
-        out.println("Imported " + from + " as " + NAME + ": encrypted.");
       }
+      out.println("Imported " + from + " as " + DISK + ": encrypted.");
     }
   }
 
   private void print(Daemon daemon, Path disk, Path folder, PrintWriter out) {
-    List<String> uris = daemon.uris(NAME);
+    List<String> uris = daemon.uris(DISK);
     String tcp = uris.getFirst();
     String unix = uris.getLast();
     int tcpPort = ((InetSocketAddress) daemon.addresses().getFirst()).getPort();
@@ -249,7 +182,7 @@ final class Demo implements Callable<Integer> {
           filterd/bin/filterd disk info %4$s -c %6$s
 
         """,
-        tcp, unix, tcpPort, NAME, disk, folder.resolve("filterd.yaml"));
+        tcp, unix, tcpPort, DISK, disk, folder.resolve("filterd.yaml"));
     out.println(
         state == null
             ? "Ctrl-C ends it and removes " + folder + "."

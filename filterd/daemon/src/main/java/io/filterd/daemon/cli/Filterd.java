@@ -3,6 +3,9 @@ package io.filterd.daemon.cli;
 import io.filterd.daemon.control.OperationException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Supplier;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -15,17 +18,22 @@ import picocli.CommandLine.ParseResult;
     synopsisSubcommandLabel = "COMMAND",
     mixinStandardHelpOptions = true,
     version = "filterd " + VersionCommand.VERSION,
-    subcommands = {
-      Serve.class,
-      Demo.class,
-      DiskCommand.class,
-      PolicyCommand.class,
-      ProviderCommand.class,
-      VersionCommand.class,
-      AutoComplete.GenerateCompletion.class
-    },
     footer = {"", "Shell completion: source <(filterd generate-completion)"})
 final class Filterd {
+  /** The commands by name, in the order in which they are listed. */
+  private static final Map<String, Supplier<Object>> COMMANDS = new LinkedHashMap<>();
+
+  static {
+    COMMANDS.put("serve", Serve::new);
+    COMMANDS.put("demo", Demo::new);
+    COMMANDS.put("disk", DiskCommand::new);
+    COMMANDS.put("policy", PolicyCommand::new);
+    COMMANDS.put("provider", ProviderCommand::new);
+    COMMANDS.put("version", VersionCommand::new);
+    COMMANDS.put("rehearse", Rehearse::new);
+    COMMANDS.put("generate-completion", AutoComplete.GenerateCompletion::new);
+  }
+
   private Filterd() {}
 
   /** Runs a command and ends the process with its exit code. */
@@ -37,6 +45,16 @@ final class Filterd {
 
   static int run(String... arguments) {
     CommandLine commandLine = new CommandLine(new Filterd());
+    // Describing all commands takes longer than most of them do: only the one that is meant, where
+    // that is plain, and all for help, completion and mistakes.
+    String first = arguments.length == 0 ? "" : arguments[0];
+    boolean plain = COMMANDS.containsKey(first) && !first.equals("generate-completion");
+    COMMANDS.forEach(
+        (name, command) -> {
+          if (!plain || name.equals(first)) {
+            commandLine.addSubcommand(name, command.get());
+          }
+        });
     commandLine.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     commandLine.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
     commandLine
@@ -49,9 +67,7 @@ final class Filterd {
   }
 
   private static void describe(CommandLine command) {
-    if (command.getSubcommands().isEmpty()) {
-      command.getCommandSpec().mixinStandardHelpOptions(true);
-    }
+    command.getCommandSpec().mixinStandardHelpOptions(true);
     command
         .getCommandSpec()
         .usageMessage()
