@@ -158,12 +158,12 @@ record TableScan(int[] tables, int[] redundantTables, BitSet used) {
     private final BitSet used = new BitSet();
     private final ByteBuffer chunk =
         ByteBuffer.allocateDirect(CHUNK_TABLES * TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    private final long fileSectors;
+    private final long fileBytes;
 
     Grains(ExtentFile file, SparseExtentHeader header) throws BlockException {
       this.file = file;
       this.header = header;
-      this.fileSectors = Math.ceilDiv(file.sizeBytes(), SECTOR_BYTES);
+      this.fileBytes = file.sizeBytes();
       used.set(0, (int) Math.ceilDiv(header.overheadSectors(), header.grainSectors()));
     }
 
@@ -182,7 +182,6 @@ record TableScan(int[] tables, int[] redundantTables, BitSet used) {
     }
 
     private void collect(int firstTable, long position) throws FormatException {
-      long grains = Math.ceilDiv(header.capacitySectors(), header.grainSectors());
       long firstGrain = (long) firstTable * SparseExtentHeader.ENTRIES_PER_TABLE;
       for (int at = 0; at < chunk.limit(); at += Long.BYTES) {
         if (chunk.getLong(at) == 0) {
@@ -191,26 +190,34 @@ record TableScan(int[] tables, int[] redundantTables, BitSet used) {
         for (int half = at; half < at + Long.BYTES; half += Integer.BYTES) {
           long sector = Integer.toUnsignedLong(chunk.getInt(half));
           if (sector != 0) {
-            collect(sector, position + half, firstGrain + half / Integer.BYTES < grains);
+            long offset = (firstGrain + half / Integer.BYTES) * header.grainBytes();
+            collect(sector, position + half, header.capacityBytes() - offset);
           }
         }
       }
     }
 
-    private void collect(long sector, long at, boolean inside) throws FormatException {
+    /**
+     * Notes a grain.
+     *
+     * @param at where its entry is
+     * @param contentBytes what the disk has from it on; none behind the disk's end
+     */
+    private void collect(long sector, long at, long contentBytes) throws FormatException {
+      boolean inside = contentBytes > 0;
       if (inside && sector == 1 && header.hasZeroGrains()) {
         return;
       }
       if (!inside
           || sector < header.overheadSectors()
-          || sector >= fileSectors
+          || sector * SECTOR_BYTES > fileBytes - Math.min(header.grainBytes(), contentBytes)
           || sector % header.grainSectors() != 0) {
         throw bad(
             at,
             "sector " + sector,
             inside
-                ? "a multiple of %d in %d..%d"
-                    .formatted(header.grainSectors(), header.overheadSectors(), fileSectors - 1)
+                ? "a multiple of %d from %d on, its grain inside the file's %d bytes"
+                    .formatted(header.grainSectors(), header.overheadSectors(), fileBytes)
                 : "0, behind the end of the disk");
       }
       int grain = (int) (sector / header.grainSectors());
