@@ -581,7 +581,7 @@ public final class Host implements Operations, AutoCloseable {
   /** Opens a disk for writing, with its pipeline. */
   private DiskStack openStack(DiskName name, Path file)
       throws OperationException, KeyException, BlockException, IOException {
-    VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE);
+    VmdkDisk disk = openForWriting(file);
     boolean opened = false;
     try {
       String policyName =
@@ -612,6 +612,21 @@ public final class Host implements Operations, AutoCloseable {
       if (!opened) {
         disk.close();
       }
+    }
+  }
+
+  private static VmdkDisk openForWriting(Path file)
+      throws OperationException, IOException, BlockException {
+    try {
+      return VmdkDisk.open(file, Access.READ_WRITE);
+    } catch (FileSystemException refused) {
+      if (!Files.exists(file) || Files.isWritable(file)) {
+        throw refused;
+      }
+      throw new OperationException(
+          Code.IO,
+          reason(refused) + ": it may not be written; let the user that filterd runs as write it",
+          refused);
     }
   }
 

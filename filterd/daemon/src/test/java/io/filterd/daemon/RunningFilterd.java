@@ -65,10 +65,17 @@ final class RunningFilterd implements AutoCloseable {
 
   /** Starts the daemon in a folder with its state, and waits until it listens. */
   static RunningFilterd start(Path folder) throws IOException {
+    return start(folder, List.of());
+  }
+
+  /** Starts the daemon by a command that runs the one that it is given. */
+  static RunningFilterd start(Path folder, List<String> by) throws IOException {
     int port = freePort();
     Path config = configure(folder, port);
+    List<String> command = new ArrayList<>(by);
+    command.addAll(List.of(LAUNCHER.toString(), "serve", "-c", config.toString()));
     Process process =
-        new ProcessBuilder(LAUNCHER.toString(), "serve", "-c", config.toString())
+        new ProcessBuilder(command)
             .redirectErrorStream(true)
             .redirectOutput(ProcessBuilder.Redirect.appendTo(folder.resolve("daemon.log").toFile()))
             .start();
