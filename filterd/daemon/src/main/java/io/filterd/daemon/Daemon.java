@@ -42,7 +42,7 @@ public final class Daemon implements AutoCloseable {
     ControlServer control = null;
     boolean started = false;
     try {
-      List<DiskRecord> disks = host.announce();
+      List<DiskRecord> disks = host.serving().announce();
       makeFolders(config);
       // Opening the provider and the cache takes longer than listening: side by side.
       Thread opening =
@@ -51,7 +51,7 @@ public final class Daemon implements AutoCloseable {
         opening.start();
       }
       nbd = NbdServer.start(config.nbd(), host.attachments());
-      host.serving(nbd);
+      host.serve(nbd);
       control =
           ControlServer.start(
               config.control().socket(), config.control().mode(), host, Host.operations());
@@ -74,7 +74,7 @@ public final class Daemon implements AutoCloseable {
 
   private static void reattach(Host host, List<DiskRecord> disks) {
     host.warmUp();
-    disks.forEach(host::reattach);
+    disks.forEach(host.serving()::reattach);
   }
 
   /** Sockets live in folders that may be gone after a reboot. */

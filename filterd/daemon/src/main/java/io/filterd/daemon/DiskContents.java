@@ -1,0 +1,270 @@
+package io.filterd.daemon;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import io.filterd.block.file.BlockFile;
+import io.filterd.block.file.FileDevice;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
+import io.filterd.daemon.control.Progress;
+import io.filterd.daemon.control.Requests;
+import io.filterd.daemon.control.Results;
+import io.filterd.inventory.DiskName;
+import io.filterd.inventory.DiskRecord;
+import io.filterd.inventory.Inventory;
+import io.filterd.inventory.VmRecord;
+import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyReference;
+import io.filterd.policy.StoragePolicy;
+import io.filterd.policy.StoragePolicy.EncryptionRule;
+import io.filterd.policy.StoragePolicy.KekScope;
+import io.filterd.vmdk.Access;
+import io.filterd.vmdk.Chain;
+import io.filterd.vmdk.CreateOptions;
+import io.filterd.vmdk.DiskCopy;
+import io.filterd.vmdk.EncryptionMetadata;
+import io.filterd.vmdk.Locker;
+import io.filterd.vmdk.VmdkDisk;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Makes disks, empty or with the content of a file, and copies their content to files. */
+final class DiskContents {
+  private static final Logger LOG = LoggerFactory.getLogger(DiskContents.class);
+
+  private final Path folder;
+  private final Inventory inventory;
+  private final KnownDisks known;
+  private final PolicyFolder policies;
+  private final KeyAccess keys;
+  private final String defaultProvider;
+  private final DiskOpener opener;
+  private final Attachments attachments;
+
+  /** One change of disks at a time. */
+  private final ReentrantLock changes;
+
+  DiskContents(
+      DaemonConfig config,
+      Inventory inventory,
+      PolicyFolder policies,
+      KeyAccess keys,
+      DiskOpener opener,
+      Attachments attachments,
+      ReentrantLock changes) {
+    this.folder = config.disks();
+    this.defaultProvider = config.keys().defaultProvider();
+    this.inventory = inventory;
+    this.known = new KnownDisks(inventory);
+    this.policies = policies;
+    this.keys = keys;
+    this.opener = opener;
+    this.attachments = attachments;
+    this.changes = changes;
+  }
+
+  /** Makes an empty disk. */
+  DiskRecord create(Requests.CreateDisk request)
+      throws OperationException, KeyException, BlockException, IOException {
+    DiskName name = KnownDisks.name(request.name());
+    changes.lock();
+    try {
+      Path file = newDisk(name, request.file());
+      if (request.sizeBytes() <= 0 || request.sizeBytes() % 512 != 0) {
+        throw new OperationException(
+            Code.INVALID,
+            "size: " + request.sizeBytes() + " bytes (expected: whole sectors of 512)");
+      }
+      make(name, file, request.sizeBytes(), request.policy(), request.withoutBackup());
+      DiskRecord made = new DiskRecord(name, file.toString(), false);
+      inventory.put(made);
+      return made;
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  /** Where a new disk goes; nothing must be there. */
+  private Path newDisk(DiskName name, @Nullable String file)
+      throws OperationException, IOException {
+    if (inventory.disk(name).isPresent()) {
+      throw new OperationException(Code.CONFLICT, "disk " + name + " exists already");
+    }
+    Path path =
+        file == null ? folder.resolve(name.vm()).resolve(name.disk() + ".vmdk") : Path.of(file);
+    if (Files.exists(path)) {
+      throw new OperationException(
+          Code.CONFLICT, path + " exists already: attach it with --file, or name another");
+    }
+    if (file == null) {
+      Files.createDirectories(path.getParent());
+    }
+    return path;
+  }
+
+  /** Makes an empty disk under a policy. */
+  private void make(
+      DiskName name, Path file, long sizeBytes, String policyName, boolean withoutBackup)
+      throws OperationException, KeyException, BlockException, IOException {
+    StoragePolicy policy = policies.get(policyName);
+    CreateOptions options;
+    try {
+      options = CreateOptions.ofSize(sizeBytes).withPolicy(policy.name());
+    } catch (IllegalArgumentException wrong) {
+      throw new OperationException(Code.INVALID, String.valueOf(wrong.getMessage()), wrong);
+    }
+    String linkId = null;
+    if (policy.encryption().isPresent()) {
+      EncryptionRule rule = policy.encryption().get();
+      linkId = UUID.randomUUID().toString();
+      KeyAccess.EncryptionIds ids =
+          new KeyAccess.EncryptionIds(UUID.randomUUID().toString(), linkId, rule.unitBytes());
+      KeyReference kek = kek(name, rule, withoutBackup);
+      Locker locker = keys.createDek(name, ids, kek);
+      options =
+          options.withEncryption(
+              EncryptionMetadata.of(rule.unitBytes(), ids.diskId(), linkId, locker));
+    }
+    try {
+      VmdkDisk.create(file, options);
+    } finally {
+      if (linkId != null) {
+        keys.evict(linkId);
+      }
+    }
+    LOG.info("disk={} file={} made under policy {}", name, file, policyName);
+  }
+
+  /** The VM's key-encryption key, or a new one where there is none. */
+  private KeyReference kek(DiskName name, EncryptionRule rule, boolean withoutBackup)
+      throws KeyException, IOException {
+    String provider = rule.provider().orElse(defaultProvider);
+    keys.provider(provider);
+    if (rule.kekScope() == KekScope.PER_DISK) {
+      return keys.createKek(provider, withoutBackup);
+    }
+    Optional<VmRecord> vm = inventory.vm(name.vm());
+    if (vm.isPresent() && vm.get().provider().equals(provider)) {
+      return new KeyReference(provider, vm.get().keyId(), vm.get().checkValue());
+    }
+    KeyReference made = keys.createKek(provider, withoutBackup);
+    inventory.put(new VmRecord(name.vm(), provider, made.keyId(), made.checkValue()));
+    return made;
+  }
+
+  /** Makes a disk with the content of another. */
+  DiskRecord importDisk(Requests.ImportDisk request, Progress progress)
+      throws OperationException, KeyException, BlockException, IOException {
+    DiskName name = KnownDisks.name(request.name());
+    Path source = Path.of(request.source());
+    changes.lock();
+    try {
+      Path file = newDisk(name, request.file());
+      try (BlockDevice from = openSource(source, request.sourceFormat())) {
+        long sizeBytes = Math.ceilDiv(from.info().sizeBytes(), 512L) * 512;
+        make(name, file, sizeBytes, request.policy(), request.withoutBackup());
+        boolean complete = false;
+        try {
+          try (DiskStack stack = opener.open(name, file)) {
+            complete = DiskCopy.copy(from, stack.device(), progress::at);
+          }
+        } finally {
+          if (!complete) {
+            Files.deleteIfExists(file);
+          }
+        }
+        if (!complete) {
+          throw new OperationException(
+              Code.CANCELLED, "import of " + name + " was stopped; nothing is left of it");
+        }
+      }
+      DiskRecord made = new DiskRecord(name, file.toString(), false);
+      inventory.put(made);
+      return made;
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  private static BlockDevice openSource(Path file, String format)
+      throws OperationException, IOException, BlockException {
+    return switch (format) {
+      case "vmdk" -> {
+        VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY);
+        if (disk.encryption().isPresent()) {
+          disk.close();
+          throw new OperationException(
+              Code.FORMAT, file + ": is encrypted by filterd; attach it, and export it");
+        }
+        yield new Chain(List.of(disk.link()));
+      }
+      case "raw" -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
+      default ->
+          throw new OperationException(
+              Code.INVALID, "format: " + format + " (expected: vmdk or raw)");
+    };
+  }
+
+  /** Writes the content of a disk to a new file. */
+  Results.Done export(Requests.ExportDisk request, Progress progress)
+      throws OperationException, KeyException, BlockException, IOException {
+    DiskName name = KnownDisks.name(request.name());
+    DiskRecord record = known.get(name);
+    Path target = Path.of(request.target());
+    if (Files.exists(target)) {
+      throw new OperationException(Code.CONFLICT, target + " exists already: name another");
+    }
+    Optional<DiskStack> attached = attachments.stack(name);
+    if (attached.isPresent()) {
+      copyOut(name, attached.get().device(), target, request.targetFormat(), progress);
+    } else {
+      changes.lock();
+      try (DiskStack stack = opener.open(name, Path.of(record.file()))) {
+        copyOut(name, stack.device(), target, request.targetFormat(), progress);
+      } finally {
+        changes.unlock();
+      }
+    }
+    return new Results.Done(
+        "Exported " + name + " to " + target + ". The file holds the disk's content in the clear.");
+  }
+
+  private static void copyOut(
+      DiskName name, BlockDevice from, Path target, String format, Progress progress)
+      throws OperationException, BlockException, IOException {
+    boolean complete = false;
+    try (BlockDevice to = openTarget(target, format, from.info().sizeBytes())) {
+      complete = DiskCopy.copy(from, to, progress::at);
+    } finally {
+      if (!complete) {
+        Files.deleteIfExists(target);
+      }
+    }
+    if (!complete) {
+      throw new OperationException(
+          Code.CANCELLED, "export of " + name + " was stopped; nothing is left of it");
+    }
+  }
+
+  private static BlockDevice openTarget(Path target, String format, long sizeBytes)
+      throws OperationException, IOException, BlockException {
+    return switch (format) {
+      case "vmdk" -> {
+        VmdkDisk.create(target, CreateOptions.ofSize(sizeBytes));
+        yield VmdkDisk.open(target, Access.READ_WRITE).link();
+      }
+      case "raw" -> FileDevice.create(target, sizeBytes);
+      default ->
+          throw new OperationException(
+              Code.INVALID, "format: " + format + " (expected: vmdk or raw)");
+    };
+  }
+}

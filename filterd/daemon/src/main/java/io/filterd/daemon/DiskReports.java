@@ -1,0 +1,188 @@
+package io.filterd.daemon;
+
+import io.filterd.block.BlockException;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.Results;
+import io.filterd.inventory.DiskName;
+import io.filterd.inventory.DiskRecord;
+import io.filterd.inventory.Inventory;
+import io.filterd.nbd.NbdServer;
+import io.filterd.policy.StoragePolicy;
+import io.filterd.vmdk.Access;
+import io.filterd.vmdk.FormatException;
+import io.filterd.vmdk.Locker;
+import io.filterd.vmdk.VmdkDisk;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Says what there is to say of disks. Changes nothing. */
+final class DiskReports {
+  private final Inventory inventory;
+  private final PolicyFolder policies;
+  private final Attachments attachments;
+  private volatile @Nullable NbdServer server;
+
+  DiskReports(Inventory inventory, PolicyFolder policies, Attachments attachments) {
+    this.inventory = inventory;
+    this.policies = policies;
+    this.attachments = attachments;
+  }
+
+  /** From now on disks have clients, and places where clients find them. */
+  void serving(NbdServer nbd) {
+    server = nbd;
+  }
+
+  /** Every disk of the inventory. */
+  Results.Disks list() {
+    List<Results.Disk> disks = new ArrayList<>();
+    for (DiskRecord disk : inventory.disks()) {
+      disks.add(summary(disk));
+    }
+    return new Results.Disks(disks);
+  }
+
+  private Results.Disk summary(DiskRecord record) {
+    Optional<DiskStack> stack = attachments.stack(record.name());
+    if (stack.isPresent()) {
+      return summary(record, stack.get().disk(), "attached", null);
+    }
+    String locked = attachments.lockedBecause(record.name()).orElse(null);
+    try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_ONLY)) {
+      return summary(record, disk, locked == null ? "detached" : "locked", locked);
+    } catch (IOException failure) {
+      return unreadable(record, Failures.sentence(failure));
+    } catch (BlockException failure) {
+      return unreadable(record, String.valueOf(failure.getMessage()));
+    }
+  }
+
+  private static Results.Disk unreadable(DiskRecord record, String reason) {
+    return new Results.Disk(
+        record.name().toString(), "locked", reason, 0, 0, null, false, record.file());
+  }
+
+  private static Results.Disk summary(
+      DiskRecord record, VmdkDisk disk, String state, @Nullable String reason) {
+    return new Results.Disk(
+        record.name().toString(),
+        state,
+        reason,
+        disk.link().info().sizeBytes(),
+        storedBytes(Path.of(record.file())),
+        policyName(disk).orElse(null),
+        disk.encryption().isPresent(),
+        record.file());
+  }
+
+  private static Optional<String> policyName(VmdkDisk disk) {
+    try {
+      return disk.policy();
+    } catch (FormatException unreadable) {
+      return Optional.empty();
+    }
+  }
+
+  /** What a file takes on its medium: less than its size, where it has holes. */
+  private static long storedBytes(Path file) {
+    try {
+      Object blocks = Files.getAttribute(file, "unix:blocks");
+      return blocks instanceof Long count ? count * 512 : Files.size(file);
+    } catch (IOException | UnsupportedOperationException | IllegalArgumentException unknown) {
+      return file.toFile().length();
+    }
+  }
+
+  /** All of one disk. */
+  Results.DiskDetails details(DiskRecord record) throws IOException, BlockException {
+    DiskName name = record.name();
+    Optional<DiskStack> stack = attachments.stack(name);
+    if (stack.isPresent()) {
+      return details(record, stack.get().disk(), summary(record), stack.get().filters());
+    }
+    try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_ONLY)) {
+      String locked = attachments.lockedBecause(name).orElse(null);
+      Results.Disk summary = summary(record, disk, locked == null ? "detached" : "locked", locked);
+      return details(record, disk, summary, List.of());
+    }
+  }
+
+  private Results.DiskDetails details(
+      DiskRecord record, VmdkDisk disk, Results.Disk summary, List<Results.Filter> running) {
+    Results.@Nullable Encryption encryption =
+        disk.encryption()
+            .map(
+                metadata -> {
+                  Locker locker = metadata.keySafe().getFirst();
+                  return new Results.Encryption(
+                      metadata.cipher(),
+                      metadata.unitBytes(),
+                      metadata.diskId(),
+                      metadata.linkId(),
+                      locker.provider(),
+                      locker.keyId(),
+                      locker.checkValue());
+                })
+            .orElse(null);
+    List<String> reasons = new ArrayList<>();
+    String compliance = compliance(summary.policy(), disk, reasons);
+    return new Results.DiskDetails(
+        summary,
+        disk.format(),
+        encryption,
+        compliance,
+        reasons,
+        running,
+        summary.state().equals("attached") ? uris(record.name()) : List.of(),
+        connections(record.name()));
+  }
+
+  private String compliance(@Nullable String policyName, VmdkDisk disk, List<String> reasons) {
+    if (policyName == null) {
+      reasons.add("the disk names no policy");
+      return "unknown";
+    }
+    StoragePolicy policy;
+    try {
+      policy = policies.get(policyName);
+    } catch (OperationException missing) {
+      reasons.add(String.valueOf(missing.getMessage()));
+      return "unknown";
+    }
+    Optional<String> difference = DiskOpener.encryptionDifference(policy, disk);
+    difference.ifPresent(reasons::add);
+    return reasons.isEmpty() ? "compliant" : "non-compliant";
+  }
+
+  private List<String> uris(DiskName name) {
+    NbdServer serving = server;
+    return serving == null ? List.of() : NbdUri.of(serving.addresses(), name.toString());
+  }
+
+  private List<Map<String, Object>> connections(DiskName name) {
+    NbdServer serving = server;
+    List<Map<String, Object>> clients = new ArrayList<>();
+    if (serving != null) {
+      serving.connections().stream()
+          .filter(connection -> connection.export().equals(name.toString()))
+          .forEach(
+              connection -> {
+                Map<String, Object> client = new LinkedHashMap<>();
+                client.put("peer", connection.peer());
+                client.put("requests", connection.requests());
+                client.put("bytesRead", connection.bytesRead());
+                client.put("bytesWritten", connection.bytesWritten());
+                client.put("inFlight", connection.inFlight());
+                clients.add(client);
+              });
+    }
+    return clients;
+  }
+}

@@ -1,0 +1,174 @@
+package io.filterd.daemon;
+
+import io.filterd.block.BlockException;
+import io.filterd.crypto.SecretMemoryException;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
+import io.filterd.daemon.control.Requests;
+import io.filterd.daemon.control.Results;
+import io.filterd.inventory.DiskName;
+import io.filterd.inventory.DiskRecord;
+import io.filterd.inventory.Inventory;
+import io.filterd.keys.KeyException;
+import io.filterd.nbd.NbdServer;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Attaches disks to the daemon's NBD server, and detaches them. */
+final class DiskServing {
+  private static final Logger LOG = LoggerFactory.getLogger(DiskServing.class);
+
+  private final Path controlSocket;
+  private final Inventory inventory;
+  private final KnownDisks known;
+  private final KeyAccess keys;
+  private final DiskOpener opener;
+  private final Attachments attachments;
+
+  /** One change of disks at a time. */
+  private final ReentrantLock changes;
+
+  private volatile @Nullable NbdServer server;
+
+  DiskServing(
+      Path controlSocket,
+      Inventory inventory,
+      KeyAccess keys,
+      DiskOpener opener,
+      Attachments attachments,
+      ReentrantLock changes) {
+    this.controlSocket = controlSocket;
+    this.inventory = inventory;
+    this.known = new KnownDisks(inventory);
+    this.keys = keys;
+    this.opener = opener;
+    this.attachments = attachments;
+    this.changes = changes;
+  }
+
+  /** From now on disks can be attached. */
+  void serving(NbdServer nbd) {
+    server = nbd;
+  }
+
+  /** Serves a disk. */
+  DiskRecord attach(Requests.AttachDisk request)
+      throws OperationException, KeyException, BlockException, IOException {
+    if (server == null) {
+      throw new OperationException(
+          Code.UNAVAILABLE, "no daemon answers on " + controlSocket + ": start `filterd serve`");
+    }
+    DiskName name = KnownDisks.name(request.name());
+    changes.lock();
+    try {
+      DiskRecord record = known.get(name, request.file());
+      if (attachments.stack(name).isPresent()) {
+        throw new OperationException(Code.CONFLICT, "disk " + name + " is attached already");
+      }
+      DiskStack stack = opener.open(name, Path.of(record.file()));
+      boolean served = false;
+      try {
+        inventory.put(new DiskRecord(name, record.file(), true));
+        attachments.remove(name); // A locked one.
+        if (!attachments.begin(name)) {
+          throw new IllegalStateException("disk " + name + ": is being attached");
+        }
+        attachments.attached(name, stack);
+        served = true;
+      } finally {
+        if (!served) {
+          stack.close();
+        }
+      }
+      LOG.info("disk={} attached", name);
+      return record;
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  /** Serves a disk no more. */
+  Results.Done detach(DiskName name)
+      throws OperationException, BlockException, IOException, InterruptedException {
+    DiskRecord record = known.get(name);
+    changes.lock();
+    try {
+      if (!attachments.contains(name)) {
+        throw new OperationException(Code.CONFLICT, "disk " + name + " is not attached");
+      }
+      inventory.put(new DiskRecord(name, record.file(), false));
+      close(name);
+      return new Results.Done("Detached " + name + ".");
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  /** Closes every disk; what failed, in sentences. */
+  List<String> closeAll() {
+    List<String> failures = new ArrayList<>();
+    for (DiskName name : attachments.disks()) {
+      try {
+        close(name);
+      } catch (BlockException failure) {
+        failures.add(name + ": " + failure.getMessage());
+      } catch (InterruptedException stop) {
+        Thread.currentThread().interrupt();
+        failures.add(name + ": stopped");
+      }
+    }
+    return failures;
+  }
+
+  private void close(DiskName name) throws BlockException, InterruptedException {
+    Optional<DiskStack> stack = attachments.stack(name);
+    if (stack.isPresent()) {
+      attachments.end(name);
+      NbdServer serving = server;
+      if (serving != null && !serving.disconnect(name.toString())) {
+        throw new BlockException(
+            BlockException.Reason.IO_ERROR,
+            "disk " + name + " still has requests in flight: try again");
+      }
+      try {
+        stack.get().close();
+      } finally {
+        attachments.remove(name);
+        stack.get().disk().encryption().ifPresent(metadata -> keys.evict(metadata.linkId()));
+      }
+      LOG.info("disk={} detached", name);
+    } else {
+      attachments.remove(name);
+    }
+  }
+
+  /** Announces every disk that is to be served, so that clients find it from the first moment. */
+  List<DiskRecord> announce() {
+    List<DiskRecord> disks = inventory.disks().stream().filter(DiskRecord::attached).toList();
+    disks.forEach(disk -> attachments.begin(disk.name()));
+    return disks;
+  }
+
+  /** Opens an announced disk; one that can't be had is locked, and all others are served. */
+  void reattach(DiskRecord disk) {
+    String reason;
+    try {
+      attachments.attached(disk.name(), opener.open(disk.name(), Path.of(disk.file())));
+      LOG.info("disk={} attached", disk.name());
+      return;
+    } catch (OperationException | KeyException | BlockException | SecretMemoryException failure) {
+      reason = String.valueOf(failure.getMessage());
+    } catch (IOException failure) {
+      reason = Failures.sentence(failure);
+    }
+    attachments.locked(disk.name(), reason);
+    LOG.error("disk={} is locked: {}", disk.name(), reason);
+  }
+}

@@ -1,0 +1,24 @@
+package io.filterd.daemon;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+
+/** What failures of files are called where people read it. */
+final class Failures {
+  private Failures() {}
+
+  /** The JDK's file exceptions often have a path for a message. */
+  static String sentence(IOException failure) {
+    return switch (failure) {
+      case NoSuchFileException missing -> missing.getFile() + ": there is no such file";
+      case FileAlreadyExistsException there -> there.getFile() + ": exists already";
+      case AccessDeniedException denied -> denied.getFile() + ": permission denied";
+      case FileSystemException other when other.getReason() != null ->
+          other.getFile() + ": " + other.getReason();
+      default -> String.valueOf(failure.getMessage());
+    };
+  }
+}
