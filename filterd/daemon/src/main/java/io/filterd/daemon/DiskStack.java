@@ -5,6 +5,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.CheckedDevice;
 import io.filterd.crypto.SectorCipher;
+import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.Results;
 import io.filterd.filter.FilterClass;
 import io.filterd.filter.FilterContext;
@@ -12,6 +13,7 @@ import io.filterd.filter.FilterFactory;
 import io.filterd.filter.FilterSettings;
 import io.filterd.filter.Reporting;
 import io.filterd.policy.StoragePolicy;
+import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.vmdk.Chain;
 import io.filterd.vmdk.VmdkDisk;
 import java.util.ArrayList;
@@ -19,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * An open disk and everything that stands in front of it, from the mapping of its file to the
@@ -26,7 +29,18 @@ import java.util.TreeMap;
  */
 final class DiskStack implements AutoCloseable {
   /** A filter that runs. */
-  record Running(FilterFactory factory, BlockDevice filter, Map<String, Object> settings) {}
+  record Running(FilterFactory factory, BlockDevice filter, Map<String, Object> settings) {
+    /** Whether it matters that a request passes this filter and not another like it. */
+    boolean keepsData() {
+      return switch (factory.filterClass()) {
+        case INSPECTION, QOS -> false;
+        case CACHE, REPLICATION, ENCRYPTION, INTEGRITY -> true;
+      };
+    }
+  }
+
+  /** A policy, and its filters that run. */
+  private record Applied(StoragePolicy policy, List<Running> running) {}
 
   private final String name;
   private final FilterRegistry filters;
@@ -35,7 +49,7 @@ final class DiskStack implements AutoCloseable {
   private final PolicyGate gate;
   private final BlockDevice top;
   private final Optional<Running> encryption;
-  private volatile List<Running> running;
+  private volatile Applied applied;
 
   private DiskStack(
       String name,
@@ -43,14 +57,14 @@ final class DiskStack implements AutoCloseable {
       VmdkDisk disk,
       BlockDevice chain,
       Optional<Running> encryption,
-      List<Running> running,
+      Applied applied,
       BlockDevice filtered) {
     this.name = name;
     this.filters = filters;
     this.disk = disk;
     this.chain = chain;
     this.encryption = encryption;
-    this.running = running;
+    this.applied = applied;
     this.gate = new PolicyGate(filtered);
     this.top = new CheckedDevice(new AlignmentFilter(gate, 1));
   }
@@ -83,7 +97,9 @@ final class DiskStack implements AutoCloseable {
       bottom = new CheckedDevice(new Chain(List.of(new CheckedDevice(bottom))));
       List<Running> running = new ArrayList<>();
       BlockDevice filtered = stack(name, filters, policy, bottom, running);
-      DiskStack stack = new DiskStack(name, filters, disk, bottom, encryption, running, filtered);
+      DiskStack stack =
+          new DiskStack(
+              name, filters, disk, bottom, encryption, new Applied(policy, running), filtered);
       opened = true;
       return stack;
     } finally {
@@ -93,21 +109,31 @@ final class DiskStack implements AutoCloseable {
     }
   }
 
+  /** Stacks a policy's filters on a chain, which they leave open when they are closed. */
   private static BlockDevice stack(
       String name,
       FilterRegistry filters,
       StoragePolicy policy,
-      BlockDevice below,
+      BlockDevice chain,
       List<Running> running)
       throws BlockException {
-    BlockDevice top = below;
-    for (StoragePolicy.FilterUse use : policy.filters().reversed()) {
-      FilterFactory factory = filters.get(use.filter());
-      BlockDevice filter = factory.create(new Context(name, use.settings(), Optional.empty()), top);
-      running.addFirst(new Running(factory, filter, use.settings()));
-      top = new CheckedDevice(filter);
+    BlockDevice top = new SharedDevice(chain);
+    boolean stacked = false;
+    try {
+      for (FilterUse use : policy.filters().reversed()) {
+        FilterFactory factory = filters.get(use.filter());
+        BlockDevice filter =
+            factory.create(new Context(name, use.settings(), Optional.empty()), top);
+        running.addFirst(new Running(factory, filter, use.settings()));
+        top = new CheckedDevice(filter);
+      }
+      stacked = true;
+      return top;
+    } finally {
+      if (!stacked) {
+        top.close();
+      }
     }
-    return top;
   }
 
   private record Context(String disk, Map<String, Object> values, Optional<SectorCipher> cipher)
@@ -126,11 +152,26 @@ final class DiskStack implements AutoCloseable {
     }
   }
 
-  /** Exchanges the policy's filters under live requests. */
+  /**
+   * Exchanges the policy's filters under live requests. Returns without waiting for those in the
+   * old filters, which may be many behind a narrow limit, unless a filter keeps data of its own.
+   */
   void apply(StoragePolicy policy) throws BlockException {
     List<Running> next = new ArrayList<>();
-    gate.exchange(stack(name, filters, policy, chain, next));
-    running = next;
+    BlockDevice filtered = stack(name, filters, policy, chain, next);
+    boolean keepsData =
+        Stream.of(applied.running(), next).flatMap(List::stream).anyMatch(Running::keepsData);
+    boolean exchanged = false;
+    try {
+      gate.exchange(filtered, keepsData ? Exchange.AFTER_THE_LAST : Exchange.OVERLAPPING);
+      exchanged = true;
+    } finally {
+      if (!exchanged) {
+        filtered.close();
+      }
+    }
+    applied = new Applied(policy, next);
+    gate.closeDrained();
   }
 
   /** What clients see. */
@@ -142,10 +183,22 @@ final class DiskStack implements AutoCloseable {
     return disk;
   }
 
-  /** What runs, the filter nearest the client first. */
+  /** The fingerprint of the policy as it was when it was applied. */
+  String policyDigest() {
+    return applied.policy().digest();
+  }
+
+  /** The policy's filters that run, the one nearest the client first. */
+  List<FilterUse> filterUses() {
+    return applied.running().stream()
+        .map(each -> new FilterUse(each.factory().name(), each.settings()))
+        .toList();
+  }
+
+  /** What runs and what it has to tell, the filter nearest the client first. */
   List<Results.Filter> filters() {
     List<Results.Filter> results = new ArrayList<>();
-    running.forEach(each -> results.add(result(each)));
+    applied.running().forEach(each -> results.add(result(each)));
     encryption.ifPresent(each -> results.add(result(each)));
     return results;
   }
@@ -167,6 +220,10 @@ final class DiskStack implements AutoCloseable {
   /** Flushes and closes everything, from the top down; the cipher's keys are wiped. */
   @Override
   public void close() throws BlockException {
-    top.close();
+    try {
+      top.close();
+    } finally {
+      chain.close();
+    }
   }
 }

@@ -9,43 +9,124 @@ import io.filterd.block.Durability;
 import io.filterd.block.Extents;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
 import java.util.concurrent.locks.StampedLock;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Where the policy's filters can be exchanged under live requests: those in flight finish in the
- * old filters, then the new ones take over. The device looks the same from above before and after.
+ * Where the policy's filters can be exchanged under live requests. The device looks the same from
+ * above before and after.
  */
 final class PolicyGate implements BlockDevice {
-  private final DeviceInfo info;
-
-  /** Shared by requests, exclusive to exchange {@link #inside}. */
-  private final StampedLock lock = new StampedLock();
-
-  private BlockDevice inside;
-
-  /** Takes over {@code inside}. */
-  PolicyGate(BlockDevice inside) {
-    this.inside = inside;
-    this.info = inside.info();
+  /** What an exchange does with requests that are still in the old filters. */
+  enum Exchange {
+    /**
+     * They finish there while later ones go through the new filters at once. Only where neither
+     * keeps data of its own, so that it does not matter which way a request goes.
+     */
+    OVERLAPPING,
+    /** Later requests wait until they have finished, and the old filters are flushed. */
+    AFTER_THE_LAST
   }
 
-  /** Waits for the requests in flight, and lets later ones through {@code next}. */
-  void exchange(BlockDevice next) {
+  /** A policy's filters. Its lock is shared by requests, exclusive to who waits for their end. */
+  private static final class Pipeline {
+    final BlockDevice top;
+    final StampedLock lock = new StampedLock();
+
+    /** Whether somebody waits for the last request: none may come in before it. */
+    volatile boolean ending;
+
+    Pipeline(BlockDevice top) {
+      this.top = top;
+    }
+  }
+
+  private final DeviceInfo info;
+  private volatile Pipeline current;
+
+  /** Pipelines that were exchanged while requests were in them. Guarded by this. */
+  private final List<Pipeline> retired = new ArrayList<>();
+
+  /** Takes over the filters; closing them leaves what they stand on open. */
+  PolicyGate(BlockDevice filters) {
+    this.current = new Pipeline(filters);
+    this.info = filters.info();
+  }
+
+  /** Lets later requests through {@code next}, which is taken over when this returns. */
+  synchronized void exchange(BlockDevice next, Exchange how) throws BlockException {
     if (!next.info().equals(info)) {
       throw new IllegalArgumentException(
           "filters: " + next.info() + " (expected: a device as before, " + info + ")");
     }
-    long stamp = lock.writeLock();
-    try {
-      inside = next;
-    } finally {
-      lock.unlockWrite(stamp);
+    Pipeline old = current;
+    if (how == Exchange.AFTER_THE_LAST) {
+      old.ending = true;
+      long stamp = old.lock.writeLock();
+      try {
+        old.top.flush(Blocking.ALLOWED);
+        current = new Pipeline(next);
+      } finally {
+        old.ending = false;
+        old.lock.unlockWrite(stamp);
+      }
+    } else {
+      current = new Pipeline(next);
+    }
+    retired.add(old);
+  }
+
+  /** Closes the exchanged filters that no request is in any more. */
+  synchronized void closeDrained() throws BlockException {
+    BlockException failure = null;
+    for (Iterator<Pipeline> each = retired.iterator(); each.hasNext(); ) {
+      Pipeline pipeline = each.next();
+      long stamp = pipeline.lock.tryWriteLock();
+      if (stamp != 0) {
+        // Whoever comes late sees that it is not the current one, and does not use it.
+        pipeline.lock.unlockWrite(stamp);
+        each.remove();
+        try {
+          pipeline.top.close();
+        } catch (BlockException closing) {
+          if (failure == null) {
+            failure = closing;
+          } else {
+            failure.addSuppressed(closing);
+          }
+        }
+      }
+    }
+    if (failure != null) {
+      throw failure;
     }
   }
 
-  private long enter(Blocking blocking) {
-    long stamp = lock.tryReadLock();
-    return stamp == 0 && blocking == Blocking.ALLOWED ? lock.readLock() : stamp;
+  /** The pipeline that a request goes through, and then leaves; null if that would block. */
+  private @Nullable Pipeline enter(Blocking blocking) {
+    while (true) {
+      Pipeline pipeline = current;
+      if (pipeline.ending || pipeline.lock.tryReadLock() == 0) {
+        if (pipeline != current) {
+          continue;
+        }
+        if (blocking == Blocking.FORBIDDEN) {
+          return null;
+        }
+        pipeline.lock.readLock();
+      }
+      if (pipeline == current) {
+        return pipeline;
+      }
+      leave(pipeline);
+    }
+  }
+
+  private static void leave(Pipeline pipeline) {
+    pipeline.lock.tryUnlockRead();
   }
 
   @Override
@@ -55,28 +136,28 @@ final class PolicyGate implements BlockDevice {
 
   @Override
   public Extents read(long offset, ByteBuffer target, Blocking blocking) throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Extents.WOULD_BLOCK;
     }
     try {
-      return inside.read(offset, target, blocking);
+      return pipeline.top.read(offset, target, blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Completion.WOULD_BLOCK;
     }
     try {
-      return inside.write(offset, source, durability, blocking);
+      return pipeline.top.write(offset, source, durability, blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
@@ -84,59 +165,61 @@ final class PolicyGate implements BlockDevice {
   public Completion zero(
       long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
       throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Completion.WOULD_BLOCK;
     }
     try {
-      return inside.zero(offset, length, mode, durability, blocking);
+      return pipeline.top.zero(offset, length, mode, durability, blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Completion.WOULD_BLOCK;
     }
     try {
-      return inside.trim(offset, length, durability, blocking);
+      return pipeline.top.trim(offset, length, durability, blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
   @Override
   public Completion flush(Blocking blocking) throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Completion.WOULD_BLOCK;
     }
     try {
-      return inside.flush(blocking);
+      return pipeline.top.flush(blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
   @Override
   public Extents extents(long offset, long length, Blocking blocking) throws BlockException {
-    long stamp = enter(blocking);
-    if (stamp == 0) {
+    Pipeline pipeline = enter(blocking);
+    if (pipeline == null) {
       return Extents.WOULD_BLOCK;
     }
     try {
-      return inside.extents(offset, length, blocking);
+      return pipeline.top.extents(offset, length, blocking);
     } finally {
-      lock.unlockRead(stamp);
+      leave(pipeline);
     }
   }
 
   @Override
-  public void close() throws BlockException {
-    inside.close();
+  public synchronized void close() throws BlockException {
+    // The last operation has returned, so nothing remains in any.
+    retired.add(current);
+    closeDrained();
   }
 }
