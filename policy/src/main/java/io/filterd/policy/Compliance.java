@@ -36,9 +36,9 @@ public record Compliance(Verdict verdict, List<String> reasons) {
     if (running.name().isEmpty()) {
       return new Compliance(Verdict.UNKNOWN, List.of("the disk names no policy"));
     }
-    List<String> broken = new ArrayList<>();
+    List<String> broken = dataDifferences(wanted, running.encryption());
+    compareProvider(wanted, running.encryption(), broken);
     List<String> outdated = new ArrayList<>();
-    compareEncryption(wanted.encryption(), running.encryption(), broken);
     if (!running.name().get().equals(wanted.name())) {
       outdated.add(
           "the disk has policy " + running.name().get() + " (expected: " + wanted.name() + ")");
@@ -59,23 +59,32 @@ public record Compliance(Verdict verdict, List<String> reasons) {
     return new Compliance(verdict, broken);
   }
 
-  private static void compareEncryption(
-      Optional<EncryptionRule> rule, Optional<AppliedEncryption> applied, List<String> broken) {
-    if (rule.isEmpty() || applied.isEmpty()) {
-      if (rule.isPresent()) {
-        broken.add("the disk is not encrypted (expected: " + rule.get().cipher() + ")");
-      } else if (applied.isPresent()) {
-        broken.add("the disk is encrypted (expected: no encryption)");
-      }
-      return;
+  /**
+   * What of a disk's encryption is not as a policy says, and only writing its data anew could
+   * change: a pipeline under that policy can't serve the disk. Sentences for people; empty if it
+   * can.
+   */
+  public static List<String> dataDifferences(
+      StoragePolicy wanted, Optional<AppliedEncryption> actual) {
+    List<String> differences = new ArrayList<>();
+    Optional<EncryptionRule> rule = wanted.encryption();
+    if (rule.isPresent() && actual.isPresent()) {
+      differ("cipher", actual.get().cipher(), rule.get().cipher(), differences);
+      differ("data unit in bytes", actual.get().unitBytes(), rule.get().unitBytes(), differences);
+    } else if (rule.isPresent()) {
+      differences.add("the disk is not encrypted (expected: " + rule.get().cipher() + ")");
+    } else if (actual.isPresent()) {
+      differences.add("the disk is encrypted (expected: no encryption)");
     }
-    EncryptionRule wanted = rule.get();
-    AppliedEncryption actual = applied.get();
-    differ("cipher", actual.cipher(), wanted.cipher(), broken);
-    differ("data unit in bytes", actual.unitBytes(), wanted.unitBytes(), broken);
-    wanted
-        .provider()
-        .ifPresent(provider -> differ("key provider", actual.provider(), provider, broken));
+    return differences;
+  }
+
+  private static void compareProvider(
+      StoragePolicy wanted, Optional<AppliedEncryption> actual, List<String> broken) {
+    Optional<String> provider = wanted.encryption().flatMap(EncryptionRule::provider);
+    if (provider.isPresent() && actual.isPresent()) {
+      differ("key provider", actual.get().provider(), provider.get(), broken);
+    }
   }
 
   private static void differ(String what, Object actual, Object wanted, List<String> broken) {

@@ -103,6 +103,15 @@ class ComplianceTest {
   }
 
   @Test
+  void countsAnotherProviderAsADifferenceOfTheKeyAndNotOfTheData() {
+    AppliedEncryption other = new AppliedEncryption("aes-256-xts", 4096, "kms1");
+
+    assertThat(Compliance.dataDifferences(WANTED, Optional.of(other))).isEmpty();
+    assertThat(Compliance.compare(WANTED, applied(WANTED, other)).verdict())
+        .isEqualTo(Verdict.NON_COMPLIANT);
+  }
+
+  @Test
   void findsAPlainDiskNonCompliantWhateverElseIsOutdated() {
     AppliedPolicy plain =
         new AppliedPolicy(

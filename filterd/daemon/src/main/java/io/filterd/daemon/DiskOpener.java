@@ -8,8 +8,9 @@ import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.inventory.DiskName;
 import io.filterd.keys.KeyException;
+import io.filterd.policy.AppliedPolicy.AppliedEncryption;
+import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
-import io.filterd.policy.StoragePolicy.EncryptionRule;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.VmdkDisk;
@@ -17,6 +18,7 @@ import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 
 /** Opens disks for writing: the file, its key, and the pipeline of the policy that it names. */
@@ -54,10 +56,7 @@ final class DiskOpener {
                               + name
                               + " names no storage policy: import it into a new disk with one"));
       StoragePolicy policy = policies.get(policyName);
-      Optional<String> difference = encryptionDifference(policy, disk);
-      if (difference.isPresent()) {
-        throw new OperationException(Code.INVALID, difference.get());
-      }
+      checkServable(name, policy, disk);
       Optional<SectorCipher> cipher = Optional.empty();
       if (disk.encryption().isPresent()) {
         EncryptionMetadata metadata = disk.encryption().get();
@@ -90,27 +89,31 @@ final class DiskOpener {
     }
   }
 
-  /** How a disk's encryption is not what a policy says, if so. */
-  static Optional<String> encryptionDifference(StoragePolicy policy, VmdkDisk disk) {
-    Optional<EncryptionRule> rule = policy.encryption();
-    Optional<EncryptionMetadata> metadata = disk.encryption();
-    if (rule.isPresent() != metadata.isPresent()) {
-      return Optional.of(
-          rule.isPresent()
-              ? "policy " + policy.name() + " encrypts, the disk is not encrypted"
-              : "policy " + policy.name() + " does not encrypt, the disk is encrypted");
-    }
-    if (rule.isPresent()
-        && metadata.isPresent()
-        && rule.get().unitBytes() != metadata.get().unitBytes()) {
-      return Optional.of(
-          "policy "
+  /** How a disk is encrypted, in the words of policies. */
+  static Optional<AppliedEncryption> appliedEncryption(VmdkDisk disk) {
+    return disk.encryption()
+        .map(
+            metadata ->
+                new AppliedEncryption(
+                    metadata.cipher(),
+                    metadata.unitBytes(),
+                    metadata.keySafe().getFirst().provider()));
+  }
+
+  /** Refuses a policy under which only other data could be served than what the disk holds. */
+  static void checkServable(DiskName name, StoragePolicy policy, VmdkDisk disk)
+      throws OperationException {
+    List<String> differences = Compliance.dataDifferences(policy, appliedEncryption(disk));
+    if (!differences.isEmpty()) {
+      throw new OperationException(
+          Code.CONFLICT,
+          "disk "
+              + name
+              + " can't be served under policy "
               + policy.name()
-              + " has data units of "
-              + rule.get().unitBytes()
-              + " bytes, the disk of "
-              + metadata.get().unitBytes());
+              + ": "
+              + String.join("; ", differences)
+              + "; export it, and import it under the policy");
     }
-    return Optional.empty();
   }
 }

@@ -7,6 +7,8 @@ import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
 import io.filterd.nbd.NbdServer;
+import io.filterd.policy.AppliedPolicy;
+import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.FormatException;
@@ -18,6 +20,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -105,17 +108,17 @@ final class DiskReports {
     DiskName name = record.name();
     Optional<DiskStack> stack = attachments.stack(name);
     if (stack.isPresent()) {
-      return details(record, stack.get().disk(), summary(record), stack.get().filters());
+      return details(record, stack.get().disk(), summary(record), stack);
     }
     try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_ONLY)) {
       String locked = attachments.lockedBecause(name).orElse(null);
       Results.Disk summary = summary(record, disk, locked == null ? "detached" : "locked", locked);
-      return details(record, disk, summary, List.of());
+      return details(record, disk, summary, Optional.empty());
     }
   }
 
   private Results.DiskDetails details(
-      DiskRecord record, VmdkDisk disk, Results.Disk summary, List<Results.Filter> running) {
+      DiskRecord record, VmdkDisk disk, Results.Disk summary, Optional<DiskStack> stack) {
     Results.@Nullable Encryption encryption =
         disk.encryption()
             .map(
@@ -131,34 +134,35 @@ final class DiskReports {
                       locker.checkValue());
                 })
             .orElse(null);
-    List<String> reasons = new ArrayList<>();
-    String compliance = compliance(summary.policy(), disk, reasons);
+    Compliance compliance = compliance(disk, stack);
     return new Results.DiskDetails(
         summary,
         disk.format(),
         encryption,
-        compliance,
-        reasons,
-        running,
+        compliance.verdict().name().toLowerCase(Locale.ROOT).replace('_', '-'),
+        compliance.reasons(),
+        stack.map(DiskStack::filters).orElse(List.of()),
         summary.state().equals("attached") ? uris(record.name()) : List.of(),
         connections(record.name()));
   }
 
-  private String compliance(@Nullable String policyName, VmdkDisk disk, List<String> reasons) {
-    if (policyName == null) {
-      reasons.add("the disk names no policy");
-      return "unknown";
-    }
-    StoragePolicy policy;
+  private Compliance compliance(VmdkDisk disk, Optional<DiskStack> stack) {
+    Optional<String> name = policyName(disk);
+    StoragePolicy wanted;
     try {
-      policy = policies.get(policyName);
+      wanted = policies.get(name.orElse(""));
     } catch (OperationException missing) {
-      reasons.add(String.valueOf(missing.getMessage()));
-      return "unknown";
+      String reason =
+          name.isPresent() ? String.valueOf(missing.getMessage()) : "the disk names no policy";
+      return new Compliance(Compliance.Verdict.UNKNOWN, List.of(reason));
     }
-    Optional<String> difference = DiskOpener.encryptionDifference(policy, disk);
-    difference.ifPresent(reasons::add);
-    return reasons.isEmpty() ? "compliant" : "non-compliant";
+    return Compliance.compare(
+        wanted,
+        new AppliedPolicy(
+            name,
+            stack.map(DiskStack::policyDigest),
+            stack.map(DiskStack::filterUses),
+            DiskOpener.appliedEncryption(disk)));
   }
 
   private List<String> uris(DiskName name) {

@@ -2,7 +2,6 @@ package io.filterd.daemon;
 
 import io.filterd.block.BlockException;
 import io.filterd.daemon.control.OperationException;
-import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
@@ -73,34 +72,19 @@ final class Policies {
       StoragePolicy policy = folder.get(policyName);
       Optional<DiskStack> attached = attachments.stack(name);
       if (attached.isPresent()) {
-        checkApplicable(name, policy, attached.get().disk());
-        attached.get().apply(policy);
+        DiskOpener.checkServable(name, policy, attached.get().disk());
+        // First what a crash must not leave undone, or the disk would come back under the old one.
         rename(attached.get().disk(), policy);
+        attached.get().apply(policy);
       } else {
         try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_WRITE)) {
-          checkApplicable(name, policy, disk);
+          DiskOpener.checkServable(name, policy, disk);
           rename(disk, policy);
         }
       }
       LOG.info("disk={} policy={} applied", name, policy.name());
     } finally {
       changes.unlock();
-    }
-  }
-
-  private static void checkApplicable(DiskName name, StoragePolicy policy, VmdkDisk disk)
-      throws OperationException {
-    Optional<String> difference = DiskOpener.encryptionDifference(policy, disk);
-    if (difference.isPresent()) {
-      throw new OperationException(
-          Code.CONFLICT,
-          "policy "
-              + policy.name()
-              + " can't be applied to "
-              + name
-              + ": "
-              + difference.get()
-              + "; export the disk and import it under the policy");
     }
   }
 

@@ -35,7 +35,10 @@ final class RunningFilterd implements AutoCloseable {
     this.process = process;
   }
 
-  /** Writes a configuration, and a passphrase if there is none. */
+  /**
+   * Writes a configuration, and a passphrase if there is none. The policies are those in the
+   * folder, or else those that come with filterd.
+   */
   static Path configure(Path folder, int port) throws IOException {
     Path passphrase = folder.resolve("native.passphrase");
     if (!Files.exists(passphrase)) {
@@ -44,6 +47,7 @@ final class RunningFilterd implements AutoCloseable {
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
       Files.writeString(passphrase, "correct horse battery staple\n");
     }
+    Path own = folder.resolve("policies");
     return Files.writeString(
         folder.resolve("filterd.yaml"),
         """
@@ -54,7 +58,7 @@ final class RunningFilterd implements AutoCloseable {
         nbd: {listen: [{tcp: "127.0.0.1:%d"}, {unix: nbd.sock}]}
         keys: {providers: {native: {type: native, backup: waived}}}
         """
-            .formatted(HOME.resolve("conf/policies"), port));
+            .formatted(Files.exists(own) ? own : HOME.resolve("conf/policies"), port));
   }
 
   static int freePort() throws IOException {

@@ -1,0 +1,124 @@
+package io.filterd.daemon;
+
+import static io.filterd.daemon.RunningFilterd.tool;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Policies that change while a disk is attached and busy. */
+class PolicyIT {
+  private static final String DISK = "vm1/disk0";
+  private static final String PYTHON = "/usr/bin/python3";
+
+  @TempDir Path folder;
+
+  private void policy(String name, String qos) throws Exception {
+    Path policies = Files.createDirectories(folder.resolve("policies"));
+    Files.writeString(
+        policies.resolve(name + ".yaml"),
+        "version: 1\nname: %s\nfilters: {inspection: {}%s}\n".formatted(name, qos));
+  }
+
+  private RunningFilterd withDisk(String policy) throws Exception {
+    RunningFilterd running = RunningFilterd.start(folder);
+    running.filterd("disk", "create", DISK, "--size", "16MiB", "--policy", policy);
+    running.filterd("disk", "attach", DISK);
+    return running;
+  }
+
+  @Test
+  void aPolicyThatWasChangedIsOutOfDateUntilItIsApplied() throws Exception {
+    policy("gold", ", qos: {operations: 5000/s}");
+    try (RunningFilterd running = withDisk("gold")) {
+      assertThat(running.filterd("disk", "info", DISK)).contains("compliance    compliant");
+
+      policy("gold", ", qos: {operations: 9000/s}");
+      assertThat(running.filterd("disk", "info", DISK))
+          .contains("compliance    out-of-date", "policy gold was changed after it was applied")
+          .contains("operations=5000", "operations=9000");
+      assertThat(running.filterd("policy", "apply", DISK, "gold"))
+          .contains("compliance    compliant", "operations=9000")
+          .doesNotContain("operations=5000");
+
+      Files.delete(folder.resolve("policies/gold.yaml"));
+      assertThat(running.filterd("disk", "info", DISK))
+          .contains("compliance    unknown", "no policy gold");
+
+      Files.writeString(
+          folder.resolve("policies/gold.yaml"),
+          "version: 1\nname: gold\nfilters: {inspection: {}}\nencryption: {}\n");
+      assertThat(running.filterd("disk", "info", DISK))
+          .contains("compliance    non-compliant", "the disk is not encrypted");
+      RunningFilterd.Result refused =
+          RunningFilterd.filterd(folder, "policy", "apply", DISK, "gold");
+      assertThat(refused.output()).contains("can't be served under policy gold").hasLineCount(1);
+      assertThat(refused.exitCode()).isEqualTo(4);
+    }
+  }
+
+  @Test
+  void aWiderLimitHoldsAtOnceWhateverWaitsBehindTheOld() throws Exception {
+    policy("narrow", ", qos: {operations: 2/s, burst: 1ms}");
+    policy("wide", "");
+    try (RunningFilterd running = withDisk("narrow")) {
+      Process queued =
+          new ProcessBuilder(
+                  PYTHON,
+                  "-c",
+                  """
+                  import nbd, sys
+                  h = nbd.NBD()
+                  h.connect_uri(sys.argv[1])
+                  buffers = [nbd.Buffer(4096) for _ in range(32)]
+                  cookies = [h.aio_pread(b, i * 4096) for i, b in enumerate(buffers)]
+                  while h.aio_in_flight() > 30:
+                      h.poll(-1)
+                      done = h.aio_peek_command_completed()
+                      if done > 0:
+                          h.aio_command_completed(done)
+                          cookies.remove(done)
+                  print('queued', flush=True)
+                  while cookies:
+                      h.poll(-1)
+                      cookies = [c for c in cookies if not h.aio_command_completed(c)]
+                  assert all(bytes(b.to_bytearray()) == bytes(4096) for b in buffers)
+                  print('done', flush=True)
+                  """,
+                  running.uri(DISK))
+              .redirectErrorStream(true)
+              .start();
+      BufferedReader output =
+          new BufferedReader(
+              new InputStreamReader(queued.getInputStream(), StandardCharsets.UTF_8));
+      assertThat(output.readLine()).isEqualTo("queued");
+
+      running.filterd("policy", "apply", DISK, "wide");
+      tool(
+          PYTHON,
+          "-c",
+          """
+          import nbd, sys
+          h = nbd.NBD()
+          h.connect_uri(sys.argv[1])
+          for i in range(100):
+              h.pwrite(b'x' * 4096, (1 << 20) + i * 4096)
+          h.flush()
+          h.shutdown()
+          """,
+          running.uri(DISK));
+
+      // 30 reads at two in a second take 15 seconds: a hundred writes overtook them.
+      assertThat(queued.isAlive()).isTrue();
+      assertThat(output.readLine()).isEqualTo("done");
+      assertThat(queued.onExit().orTimeout(60, TimeUnit.SECONDS).join().exitValue()).isZero();
+      assertThat(running.filterd("disk", "info", DISK)).doesNotContain("qos");
+    }
+  }
+}
