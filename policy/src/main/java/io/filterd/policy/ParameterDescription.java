@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
  * @param name its name in policies
  * @param type how its text is read
  * @param defaultText its text when it is left out, or null if it must be given
- * @param minimum the least number; for times in milliseconds; ignored for switches and texts
+ * @param minimum the least number, but that the default may be 0, for none; for times in
+ *     milliseconds; ignored for switches and texts
  * @param maximum the largest number, in the same unit
  */
 public record ParameterDescription(
@@ -82,7 +83,8 @@ public record ParameterDescription(
   }
 
   private static Optional<Object> number(OptionalLong number, long minimum, long maximum) {
-    return number.isPresent() && isWithin(number.getAsLong(), minimum, maximum)
+    return number.isPresent()
+            && (number.getAsLong() == 0 || isWithin(number.getAsLong(), minimum, maximum))
         ? Optional.of(number.getAsLong())
         : Optional.empty();
   }

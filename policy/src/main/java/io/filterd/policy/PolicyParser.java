@@ -215,11 +215,12 @@ public final class PolicyParser {
     }
     long least = parameter.minimum();
     long most = parameter.maximum();
+    long otherwise = parameter.defaultValue().orElse(least) instanceof Long number ? number : least;
     return switch (parameter.type()) {
-      case COUNT -> section.count(name, least, least, most);
-      case BYTES -> section.bytes(name, least, least, most);
-      case BYTES_PER_SECOND -> section.bytesPerSecond(name, least, least, most);
-      case OPERATIONS_PER_SECOND -> section.operationsPerSecond(name, least, least, most);
+      case COUNT -> section.count(name, otherwise, least, most);
+      case BYTES -> section.bytes(name, otherwise, least, most);
+      case BYTES_PER_SECOND -> section.bytesPerSecond(name, otherwise, least, most);
+      case OPERATIONS_PER_SECOND -> section.operationsPerSecond(name, otherwise, least, most);
       case DURATION -> {
         Duration shortest = Duration.ofMillis(least);
         yield section.duration(name, shortest, shortest, Duration.ofMillis(most));

@@ -8,8 +8,8 @@ import org.jspecify.annotations.Nullable;
  * @param name as it is written in the policy
  * @param type how its text is read
  * @param defaultText its text when the policy leaves it out, or null if it must be given
- * @param minimum the least number; for {@link Type#DURATION} in milliseconds; ignored for switches
- *     and texts
+ * @param minimum the least number, but that the default may be 0, for none; for {@link
+ *     Type#DURATION} in milliseconds; ignored for switches and texts
  * @param maximum the largest number, in the same unit
  * @param description one sentence for people
  */

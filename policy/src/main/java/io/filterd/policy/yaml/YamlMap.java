@@ -192,12 +192,16 @@ public final class YamlMap {
     return text.equals("true");
   }
 
-  /** A whole number between {@code least} and {@code most}. */
+  private static boolean isWithin(long number, long least, long most) {
+    return number >= least && number <= most;
+  }
+
+  /** A whole number between {@code least} and {@code most}, or {@code otherwise}. */
   public long count(String key, long otherwise, long least, long most) {
     return number(key, otherwise, least, most, Quantities::count, "a whole number", Long::toString);
   }
 
-  /** A size in bytes between {@code least} and {@code most}. */
+  /** A size in bytes between {@code least} and {@code most}, or {@code otherwise}. */
   public long bytes(String key, long otherwise, long least, long most) {
     return number(
         key,
@@ -209,7 +213,7 @@ public final class YamlMap {
         Quantities::bytesText);
   }
 
-  /** A rate of bytes between {@code least} and {@code most}. */
+  /** A rate of bytes between {@code least} and {@code most}, or {@code otherwise}. */
   public long bytesPerSecond(String key, long otherwise, long least, long most) {
     return number(
         key,
@@ -221,7 +225,7 @@ public final class YamlMap {
         bytes -> Quantities.bytesText(bytes) + "/s");
   }
 
-  /** A rate of operations between {@code least} and {@code most}. */
+  /** A rate of operations between {@code least} and {@code most}, or {@code otherwise}. */
   public long operationsPerSecond(String key, long otherwise, long least, long most) {
     return number(
         key,
@@ -248,10 +252,16 @@ public final class YamlMap {
     OptionalLong value = parser.apply(text);
     if (value.isEmpty()) {
       problem(key, shown(text) + " (expected: " + expected + ")");
-    } else if (value.getAsLong() < least || value.getAsLong() > most) {
+    } else if (!isWithin(value.getAsLong(), least, most) && value.getAsLong() != otherwise) {
       problem(
           key,
-          shown(text) + " (expected: " + inUnits.apply(least) + " to " + inUnits.apply(most) + ")");
+          shown(text)
+              + " (expected: "
+              + inUnits.apply(least)
+              + " to "
+              + inUnits.apply(most)
+              + (isWithin(otherwise, least, most) ? "" : ", or " + inUnits.apply(otherwise))
+              + ")");
     } else {
       return value.getAsLong();
     }

@@ -118,7 +118,7 @@ class YamlMapTest {
             "f.yaml:1: count: many (expected: a whole number)",
             "f.yaml:1: needed: is missing (expected: a line of text)",
             "f.yaml:2: size: 4096 (expected: a size in B, KiB, MiB, GiB or TiB, such as 4KiB)",
-            "f.yaml:3: far: 1GiB (expected: 512B to 1MiB)",
+            "f.yaml:3: far: 1GiB (expected: 512B to 1MiB, or 3B)",
             "f.yaml:4: time: 1w (expected: a time in ms, s, m, h or d, such as 30s)",
             "f.yaml:5: short: 1ms (expected: 1s to 10m)",
             "f.yaml:6: switch: yes (expected: true or false)",

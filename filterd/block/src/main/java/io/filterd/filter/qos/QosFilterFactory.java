@@ -16,6 +16,9 @@ public final class QosFilterFactory implements FilterFactory {
   private static final String BANDWIDTH = "bandwidth";
   private static final String BURST = "burst";
 
+  /** After the longest request, of 32 MiB, the next one waits no more than half a minute. */
+  private static final long LEAST_BYTES_PER_SECOND = 1 << 20;
+
   private enum RealTime implements QosFilter.Waiting {
     CLOCK;
 
@@ -52,14 +55,14 @@ public final class QosFilterFactory implements FilterFactory {
             OPERATIONS,
             FilterParameter.Type.OPERATIONS_PER_SECOND,
             "0/s",
-            0,
+            1,
             100_000_000,
             "Reads, writes, zeros and trims per second; 0/s for no limit."),
         new FilterParameter(
             BANDWIDTH,
             FilterParameter.Type.BYTES_PER_SECOND,
             "0B/s",
-            0,
+            LEAST_BYTES_PER_SECOND,
             1L << 50,
             "Bytes read and written per second; 0B/s for no limit."),
         new FilterParameter(
