@@ -7,11 +7,11 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 
 /** What failures of files are called where people read it. */
-final class Failures {
+public final class Failures {
   private Failures() {}
 
   /** The JDK's file exceptions often have a path for a message. */
-  static String sentence(IOException failure) {
+  public static String sentence(IOException failure) {
     return switch (failure) {
       case NoSuchFileException missing -> missing.getFile() + ": there is no such file";
       case FileAlreadyExistsException there -> there.getFile() + ": exists already";

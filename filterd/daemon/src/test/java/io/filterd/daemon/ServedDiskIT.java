@@ -4,6 +4,10 @@ import static io.filterd.daemon.RunningFilterd.tool;
 import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.filterd.daemon.control.ControlClient;
+import io.filterd.daemon.control.Operation;
+import io.filterd.daemon.control.Progress;
+import io.filterd.daemon.control.Requests;
 import io.filterd.keys.BackupRule;
 import io.filterd.keys.KeyEncryptionKey;
 import io.filterd.keys.KeyReference;
@@ -14,11 +18,15 @@ import io.filterd.vmdk.VmdkDisk;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -119,6 +127,72 @@ class ServedDiskIT {
     assertThat(tool("qemu-img", "check", "-f", "vmdk", disk().toString())).contains("No errors");
   }
 
+  @Test
+  void theToolsOfQemuAndLibnbdUseItByTcpAndByUnixSocket() throws Exception {
+    try (RunningFilterd running = withDisk()) {
+      List<String> uris = List.of(running.uri(DISK), running.unixUri(DISK));
+      for (int i = 0; i < 2; i++) {
+        // Written by one way, read by the other.
+        String there = uris.get(i);
+        String back = uris.get(1 - i);
+        String pattern = "-P 0x6" + i;
+        tool(
+            "qemu-io", "-f", "raw", "-c", "write -f " + pattern + " 1M 192k", "-c", "flush", there);
+        tool("qemu-io", "-f", "raw", "-c", "write -z 1088k 64k", there);
+        assertThat(
+                tool(
+                    "qemu-io",
+                    "-f",
+                    "raw",
+                    "-c",
+                    "read " + pattern + " 1M 64k",
+                    "-c",
+                    "read -P 0 1088k 64k",
+                    "-c",
+                    "read " + pattern + " 1152k 64k",
+                    "-c",
+                    "discard 1M 192k",
+                    "-c",
+                    "read -P 0 1M 192k",
+                    back))
+            .doesNotContain("verification failed");
+        nbdsh(
+            "--base-allocation",
+            "-u",
+            there,
+            "-c",
+            """
+            h.pwrite(b'n' * 65536, 4 << 20)
+            h.pwrite(b'b' * 700, (4 << 20) + 1000)
+            h.zero(65536, (4 << 20) + 65536)
+            h.flush()
+            """);
+        nbdsh(
+            "--base-allocation",
+            "-u",
+            back,
+            "-c",
+            """
+            read = h.pread(131072, 4 << 20)
+            assert read == b'n' * 1000 + b'b' * 700 + b'n' * 63836 + bytes(65536)
+            found = []
+            h.block_status(131072, 4 << 20, lambda name, at, entries, error: found.extend(entries))
+            print(found)
+            assert found[:2] == [65536, 0] and found[2] >= 65536 and found[3] == 3
+            h.trim(131072, 4 << 20)
+            assert h.pread(131072, 4 << 20) == bytes(131072)
+            """);
+      }
+    }
+  }
+
+  /** Runs nbdsh with Debian's Python, which has its module, whatever is first in the path. */
+  private static void nbdsh(String... arguments) throws Exception {
+    List<String> command = new ArrayList<>(List.of("env", "PATH=/usr/bin:/bin", "nbdsh"));
+    command.addAll(List.of(arguments));
+    tool(command.toArray(String[]::new));
+  }
+
   private Path disk() {
     return folder.resolve("disks/vm1/disk0.vmdk");
   }
@@ -129,11 +203,18 @@ class ServedDiskIT {
     try (RunningFilterd running = withDisk()) {
       store(running);
       compare(running.uri(DISK));
+      Process busy = startReadingAndWriting(running);
+      long before = requestsOfTheBusiestClient();
       tool(
           Path.of(System.getProperty("java.home"), "bin", "jcmd").toString(),
           Long.toString(running.pid()),
           "GC.heap_dump",
           dump.toString());
+      Awaitility.await().until(() -> requestsOfTheBusiestClient() > before);
+      assertThat(busy.isAlive()).as("fio still runs").isTrue();
+      busy.destroy();
+      busy.onExit().join();
+      tool("qemu-io", "-f", "raw", "-c", "write -z 40M 16M", running.uri(DISK));
     }
 
     Path stored = folder.resolve("stored.raw");
@@ -183,6 +264,40 @@ class ServedDiskIT {
     assertThat(indexOf(dump, Arrays.copyOfRange(key, 32, 64))).isEqualTo(-1);
     // The search finds what is there.
     assertThat(indexOf(dump, "io/filterd/daemon/Host".getBytes(US_ASCII))).isNotNegative();
+  }
+
+  /** Keeps a part of the disk that holds nothing busy, until it is told to end. */
+  private Process startReadingAndWriting(RunningFilterd running) throws Exception {
+    Process fio =
+        new ProcessBuilder(
+                "fio",
+                "--name=busy",
+                "--ioengine=nbd",
+                "--uri=" + running.uri(DISK),
+                "--rw=randrw",
+                "--bs=4k",
+                "--offset=40m",
+                "--size=16m",
+                "--iodepth=16",
+                "--time_based",
+                "--runtime=300")
+            .directory(folder.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(folder.resolve("fio.log").toFile())
+            .start();
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(60))
+        .until(() -> !fio.isAlive() || requestsOfTheBusiestClient() > 1000);
+    assertThat(fio.isAlive()).as("%s", Files.readString(folder.resolve("fio.log"))).isTrue();
+    return fio;
+  }
+
+  private long requestsOfTheBusiestClient() throws Exception {
+    return new ControlClient(folder.resolve("control.sock"))
+        .call(Operation.DISK_INFO, new Requests.Disk(DISK), Progress.NONE).connections().stream()
+            .mapToLong(client -> Long.parseLong(String.valueOf(client.get("requests"))))
+            .max()
+            .orElse(0);
   }
 
   private byte[] kek() throws Exception {

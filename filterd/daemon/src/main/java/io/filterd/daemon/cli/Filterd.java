@@ -1,6 +1,9 @@
 package io.filterd.daemon.cli;
 
+import io.filterd.daemon.Failures;
 import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
@@ -77,13 +80,20 @@ final class Filterd {
                 Common.exitCodes().toArray(String[]::new)));
   }
 
-  private static int fail(Exception failure, CommandLine command, ParseResult parsed)
-      throws Exception {
-    boolean json = parsed.hasMatchedOption("--json");
-    if (failure instanceof OperationException known) {
-      Output.print(known, json, command.getOut(), command.getErr());
-      return known.code().exitStatus();
+  private static int fail(Exception failure, CommandLine command, ParseResult parsed) {
+    OperationException told =
+        switch (failure) {
+          case OperationException known -> known;
+          case IOException file -> new OperationException(Code.IO, Failures.sentence(file), file);
+          case InterruptedException stop ->
+              new OperationException(Code.CANCELLED, "stopped before the end", stop);
+          default -> new OperationException(Code.INTERNAL, "a bug in filterd: " + failure, failure);
+        };
+    Output.print(told, parsed.hasMatchedOption("--json"), command.getOut(), command.getErr());
+    if (told.code() == Code.INTERNAL) {
+      // For whoever mends it.
+      failure.printStackTrace(command.getErr());
     }
-    throw failure;
+    return told.code().exitStatus();
   }
 }
