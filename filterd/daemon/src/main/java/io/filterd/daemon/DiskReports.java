@@ -1,6 +1,7 @@
 package io.filterd.daemon;
 
 import io.filterd.block.BlockException;
+import io.filterd.block.file.BlockFile;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
@@ -15,7 +16,6 @@ import io.filterd.vmdk.FormatException;
 import io.filterd.vmdk.Locker;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -93,12 +93,10 @@ final class DiskReports {
     }
   }
 
-  /** What a file takes on its medium: less than its size, where it has holes. */
   private static long storedBytes(Path file) {
     try {
-      Object blocks = Files.getAttribute(file, "unix:blocks");
-      return blocks instanceof Long count ? count * 512 : Files.size(file);
-    } catch (IOException | UnsupportedOperationException | IllegalArgumentException unknown) {
+      return BlockFile.storedBytes(file);
+    } catch (IOException unknown) {
       return file.toFile().length();
     }
   }

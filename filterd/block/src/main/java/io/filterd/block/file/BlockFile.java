@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.lang.foreign.Linker;
 import java.lang.foreign.SymbolLookup;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.stream.Stream;
 
@@ -92,6 +93,17 @@ public abstract sealed class BlockFile implements AutoCloseable permits NativeFi
     return switch (calls) {
       case NATIVE -> NativeFile.createFile(path);
       case PORTABLE -> PortableFile.createFile(path);
+    };
+  }
+
+  /**
+   * What a file takes on its medium, in bytes: less than its size where it has holes. Portably its
+   * size.
+   */
+  public static long storedBytes(Path path) throws IOException {
+    return switch (CALLS) {
+      case NATIVE -> NativeFile.storedBytesOf(path);
+      case PORTABLE -> Files.size(path);
     };
   }
 

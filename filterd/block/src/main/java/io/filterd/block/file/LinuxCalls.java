@@ -68,10 +68,16 @@ final class LinuxCalls {
   static final short F_WRLCK = 1;
   static final short F_UNLCK = 2;
 
+  private static final int AT_FDCWD = -100;
   private static final int AT_EMPTY_PATH = 0x1000;
   private static final int STATX_BASIC_STATS = 0x7ff;
   private static final int STATX_BYTES = 256;
   private static final int STATX_MODE_AT = 28;
+  private static final int STATX_BLOCKS_AT = 48;
+
+  /** The unit of what a file takes, whatever the blocks of its file system are. */
+  static final int STATX_BLOCK_BYTES = 512;
+
   private static final int S_IFMT = 0xf000;
 
   /** Longer than any of the C library's texts. */
@@ -327,16 +333,28 @@ final class LinuxCalls {
 
   /** statx(2): the file type, one of the {@code S_IF} numbers. */
   static int fileType(int descriptor) {
-    Scratch scratch = SCRATCH.take();
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment name = arena.allocateFrom("");
       MemorySegment answer = arena.allocate(STATX_BYTES, 8);
-      long result =
-          scratch.result(
-              (int)
-                  STATX.invokeExact(
-                      scratch.state, descriptor, name, AT_EMPTY_PATH, STATX_BASIC_STATS, answer));
+      long result = status(descriptor, arena.allocateFrom(""), AT_EMPTY_PATH, answer);
       return (int) (result < 0 ? result : answer.get(JAVA_SHORT, STATX_MODE_AT) & S_IFMT);
+    }
+  }
+
+  /** statx(2): the blocks of 512 bytes that a file takes. */
+  static long storedBlocks(Path path) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment answer = arena.allocate(STATX_BYTES, 8);
+      MemorySegment name = arena.allocateFrom(path.toString(), nativeCharset());
+      long result = status(AT_FDCWD, name, 0, answer);
+      return result < 0 ? result : answer.get(JAVA_LONG, STATX_BLOCKS_AT);
+    }
+  }
+
+  private static long status(int folder, MemorySegment name, int flags, MemorySegment answer) {
+    Scratch scratch = SCRATCH.take();
+    try {
+      return scratch.result(
+          (int) STATX.invokeExact(scratch.state, folder, name, flags, STATX_BASIC_STATS, answer));
     } catch (Throwable broken) {
       throw unexpected(broken);
     } finally {

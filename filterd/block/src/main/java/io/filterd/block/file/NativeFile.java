@@ -62,6 +62,14 @@ final class NativeFile extends BlockFile {
     return open(path, Access.READ_ONLY, LinuxCalls.O_RDONLY, S_IFDIR, "a folder");
   }
 
+  static long storedBytesOf(Path path) throws IOException {
+    long blocks = LinuxCalls.storedBlocks(path);
+    if (blocks < 0) {
+      throw openFailure(path, (int) -blocks);
+    }
+    return blocks * LinuxCalls.STATX_BLOCK_BYTES;
+  }
+
   private static NativeFile open(
       Path path, Access access, int flags, int expectedType, String expected) throws IOException {
     // Not blocking: opening a pipe would wait for its other end. For files it changes nothing.

@@ -52,6 +52,19 @@ class BlockFileTest {
     }
   }
 
+  @Test
+  void tellsWhatAFileTakesWithoutItsHoles() throws Exception {
+    Path sparse = folder.resolve("a");
+    try (BlockFile file = BlockFile.create(sparse)) {
+      file.truncate(1 << 20);
+      file.write(0, ByteBuffer.allocateDirect(1 << 16), Durability.DURABLE, Blocking.ALLOWED);
+    }
+
+    assertThat(BlockFile.storedBytes(sparse)).isBetween(1L << 16, 1L << 18);
+    assertThatThrownBy(() -> BlockFile.storedBytes(folder.resolve("none")))
+        .isInstanceOf(NoSuchFileException.class);
+  }
+
   @ParameterizedTest
   @EnumSource
   void writesDurably(Calls calls) throws Exception {
