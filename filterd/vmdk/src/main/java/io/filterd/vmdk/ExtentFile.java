@@ -29,6 +29,9 @@ interface ExtentFile extends AutoCloseable {
 
   void truncate(long sizeBytes) throws BlockException;
 
+  /** Makes a range inside the file zeros with space of their own: to write there needs no more. */
+  void allocateZeros(long position, long length) throws BlockException;
+
   /** Gives back the space of a range whose content is of no use, where the file system can. */
   void punchHole(long position, long length) throws BlockException;
 

@@ -20,7 +20,11 @@ final class NewDisk {
       throws FormatException, BlockException {
     SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
     Descriptor descriptor = descriptor(path, options);
-    file.truncate(layout.overheadSectors() * SECTOR_BYTES);
+    long overheadBytes = layout.overheadSectors() * SECTOR_BYTES;
+    file.truncate(overheadBytes);
+    // On a full file system what was written must still get its entries, or a flush would fail,
+    // and nothing could be given back.
+    file.allocateZeros(0, overheadBytes);
     writeDirectory(file, layout, true);
     writeDirectory(file, layout, false);
     ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);

@@ -49,6 +49,13 @@ final class StoredExtent implements ExtentFile {
   }
 
   @Override
+  public void allocateZeros(long position, long length) throws BlockException {
+    if (!file.zeroRange(position, length)) {
+      Zeros.write(this, position, length);
+    }
+  }
+
+  @Override
   public void punchHole(long position, long length) throws BlockException {
     // A file system that can't keeps the space: no harm is done.
     file.punchHole(position, length);

@@ -221,6 +221,11 @@ final class CrashFile implements ExtentFile {
   }
 
   @Override
+  public void allocateZeros(long position, long length) throws BlockException {
+    write(position, ByteBuffer.allocate((int) length), Blocking.ALLOWED);
+  }
+
+  @Override
   public void punchHole(long position, long length) throws BlockException {
     checkSynced();
     failIfTold();

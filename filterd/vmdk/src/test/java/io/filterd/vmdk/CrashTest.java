@@ -9,14 +9,17 @@ import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import io.filterd.block.Durability;
 import io.filterd.block.ZeroMode;
+import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Cuts the log of a disk's writes at every sync and at random places, drops what was not synced,
@@ -359,5 +362,17 @@ class CrashTest {
     assertThatThrownBy(() -> link.flush(Blocking.ALLOWED)).isInstanceOf(BlockException.class);
     assertThatThrownBy(() -> history.disk.close()).isInstanceOf(BlockException.class);
     assertThat(history.file().isClosed()).isTrue();
+  }
+
+  @Test
+  void aNewDiskHasTheSpaceOfItsTables(@TempDir Path folder) throws Exception {
+    Path file = folder.resolve("new.vmdk");
+    long sizeBytes = 64L << 30;
+
+    VmdkDisk.create(file, CreateOptions.ofSize(sizeBytes));
+
+    long overheadBytes = new SparseLayout(sizeBytes / 512).overheadSectors() * 512;
+    assertThat(Files.size(file)).isEqualTo(overheadBytes);
+    assertThat(BlockFile.storedBytes(file)).isGreaterThanOrEqualTo(overheadBytes);
   }
 }
