@@ -2,6 +2,7 @@
 
 full-disk.py fill URI      writes until there is no space, then makes some, and goes on
 full-disk.py check URI N   whether the first N MiB are there
+full-disk.py scatter URI   fills it with single units far apart, which need the most metadata
 """
 
 import sys
@@ -9,11 +10,12 @@ import sys
 import nbd
 
 MIB = 1 << 20
+UNIT = 4096
 LARGEST = 200
 
 
-def content(number):
-    return b"".join(b"%08d.%07d" % (number, i) for i in range(MIB // 16))
+def content(number, length=MIB):
+    return b"".join(b"%08d.%07d" % (number, i) for i in range(length // 16))
 
 
 def check(disk, count):
@@ -51,11 +53,40 @@ def refused_at_once(disk, first):
     assert refused > 0
 
 
+def scatter(disk):
+    far = 32 * MIB
+    count = 0
+    try:
+        while True:
+            disk.pwrite(content(count, UNIT), count * far)
+            count += 1
+    except nbd.Error as refused:
+        assert refused.errno == "ENOSPC", refused
+    assert count > 300, count
+    # What was taken can be kept, and given back.
+    disk.flush()
+    for number in range(count):
+        assert disk.pread(UNIT, number * far) == content(number, UNIT), number
+    for number in range(0, count, 2):
+        disk.trim(65536, number * far)
+    disk.flush()
+    for number in range(0, count, 2):
+        disk.pwrite(content(number + 1, UNIT), number * far)
+    disk.flush()
+    for number in range(count):
+        assert disk.pread(UNIT, number * far) == content(number | 1, UNIT), number
+    print(count)
+    disk.shutdown()
+
+
 def main():
     disk = nbd.NBD()
     disk.connect_uri(sys.argv[2])
     if sys.argv[1] == "check":
         check(disk, int(sys.argv[3]))
+        return
+    if sys.argv[1] == "scatter":
+        scatter(disk)
         return
     full = fill(disk, 0)
     assert 40 < full < 64, full

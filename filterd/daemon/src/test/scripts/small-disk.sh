@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# small-disk.sh FOLDER COMMAND...: runs a command that sees FOLDER/full as a file system of 64 MiB,
-# FOLDER/fixed as one that can't be written, and that may not write files whose mode forbids it,
+# small-disk.sh FOLDER COMMAND...: runs a command that sees FOLDER/full and FOLDER/wide as file systems
+# of 64 MiB, FOLDER/fixed as one that can't be written, and that may not write files whose mode forbids it,
 # even if it is root. When it has ended, what is in FOLDER/full is copied to FOLDER/kept.
 #
 # Root may mount; others may where the kernel allows them a user namespace.
@@ -17,7 +17,9 @@ if [ "$1" != --inside ]; then
 fi
 folder=$2
 shift 2
-mount -t tmpfs -o size=64m filterd-test "$folder/full"
+for small in full wide; do
+  mount -t tmpfs -o size=64m filterd-test "$folder/$small"
+done
 mount --bind "$folder/fixed" "$folder/fixed"
 mount -o remount,bind,ro "$folder/fixed"
 setpriv --bounding-set=-dac_override,-dac_read_search "$@" &

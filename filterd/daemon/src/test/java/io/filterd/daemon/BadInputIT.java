@@ -72,7 +72,7 @@ class BadInputIT {
     new Random(SEED).nextBytes(content);
     image = Files.write(folder.resolve("image.raw"), content);
     bad = folder.resolve("bad.vmdk");
-    for (String name : List.of("full", "fixed", "kept")) {
+    for (String name : List.of("full", "wide", "fixed", "kept")) {
       Files.createDirectory(folder.resolve(name));
     }
     RunningFilterd.configure(folder, 0);
@@ -276,21 +276,23 @@ class BadInputIT {
     call(Operation.DISK_DETACH, new Requests.Disk(BAD));
   }
 
+  private static String fullDisk() {
+    return RunningFilterd.HOME.resolve("filterd/daemon/src/test/scripts/full-disk.py").toString();
+  }
+
   @Test
   void aFullStorageRefusesWritesAndLosesNothing() throws Exception {
     String disk = "vm1/full";
     Path file = folder.resolve("full/disk.vmdk");
-    Path script = RunningFilterd.HOME.resolve("filterd/daemon/src/test/scripts/full-disk.py");
     running.filterd(
         "disk", "create", disk, "-s", "256MiB", "-p", "encrypted", "-f", file.toString());
     call(Operation.DISK_ATTACH, new Requests.AttachDisk(disk, null));
 
-    String mebibytes =
-        tool("/usr/bin/python3", script.toString(), "fill", running.uri(disk)).strip();
+    String mebibytes = tool("/usr/bin/python3", fullDisk(), "fill", running.uri(disk)).strip();
     compare(running.uri(GOOD));
     running.filterd("disk", "detach", disk);
     call(Operation.DISK_ATTACH, new Requests.AttachDisk(disk, null));
-    tool("/usr/bin/python3", script.toString(), "check", running.uri(disk), mebibytes);
+    tool("/usr/bin/python3", fullDisk(), "check", running.uri(disk), mebibytes);
 
     // Nor is anything left of what does not fit.
     Path second = folder.resolve("full/second.vmdk");
@@ -319,6 +321,19 @@ class BadInputIT {
     assertThat(tool("qemu-img", "check", "-f", "vmdk", folder.resolve("kept/disk.vmdk").toString()))
         .contains("No errors");
     startWithSmallDisk();
+  }
+
+  @Test
+  void aFullStorageHasRoomForWhatSaysWhereThingsAre() throws Exception {
+    String disk = "vm1/wide";
+    Path file = folder.resolve("wide/disk.vmdk");
+    call(
+        Operation.DISK_CREATE,
+        new Requests.CreateDisk(disk, 64L << 30, "encrypted", file.toString(), false));
+    call(Operation.DISK_ATTACH, new Requests.AttachDisk(disk, null));
+
+    tool("/usr/bin/python3", fullDisk(), "scatter", running.uri(disk));
+    call(Operation.DISK_DETACH, new Requests.Disk(disk));
   }
 
   @Test
