@@ -5,10 +5,12 @@ import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Exports;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -20,12 +22,25 @@ final class Attachments implements Exports {
   /** How long a client waits for a disk that is just being attached. */
   private static final long ATTACH_WAIT_SECONDS = 30;
 
+  private static final int MAX_USES = 1000;
+
   /** One disk that is served, or should be. */
   private static final class Slot {
     final CountDownLatch settled = new CountDownLatch(1);
     private volatile @Nullable DiskStack stack;
     private volatile @Nullable String lockedBecause;
     private volatile boolean ending;
+
+    /** One permit for each use, all of them to close the disk. */
+    private final Semaphore uses = new Semaphore(MAX_USES);
+  }
+
+  /** A disk that is kept open. */
+  record Use(DiskStack stack, Semaphore uses) implements AutoCloseable {
+    @Override
+    public void close() {
+      uses.release();
+    }
   }
 
   private final ConcurrentSkipListMap<DiskName, Slot> slots = new ConcurrentSkipListMap<>();
@@ -73,6 +88,33 @@ final class Attachments implements Exports {
   Optional<DiskStack> stack(DiskName name) {
     Slot slot = slots.get(name);
     return slot == null ? Optional.empty() : Optional.ofNullable(slot.stack);
+  }
+
+  /**
+   * Keeps a disk open for somebody who is not a client; empty if it is not open, or about to be
+   * closed.
+   */
+  Optional<Use> use(DiskName name) {
+    Slot slot = slots.get(name);
+    if (slot == null || !slot.uses.tryAcquire()) {
+      return Optional.empty();
+    }
+    DiskStack stack = slot.stack;
+    if (stack == null) {
+      slot.uses.release();
+      return Optional.empty();
+    }
+    return Optional.of(new Use(stack, slot.uses));
+  }
+
+  /** Lets nobody use a disk any more, once nobody does; whether that came to be in time. */
+  boolean endUses(DiskName name, Duration patience) throws InterruptedException {
+    return slot(name).uses.tryAcquire(MAX_USES, patience.toMillis(), TimeUnit.MILLISECONDS);
+  }
+
+  /** Lets a disk be used again. */
+  void allowUses(DiskName name) {
+    slot(name).uses.release(MAX_USES);
   }
 
   /** Whether the disk is served, or should be. */

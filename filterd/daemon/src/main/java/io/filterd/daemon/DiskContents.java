@@ -222,9 +222,11 @@ final class DiskContents {
     if (Files.exists(target)) {
       throw new OperationException(Code.CONFLICT, target + " exists already: name another");
     }
-    Optional<DiskStack> attached = attachments.stack(name);
+    Optional<Attachments.Use> attached = attachments.use(name);
     if (attached.isPresent()) {
-      copyOut(name, attached.get().device(), target, request.targetFormat(), progress);
+      try (Attachments.Use use = attached.get()) {
+        copyOut(name, use.stack().device(), target, request.targetFormat(), progress);
+      }
     } else {
       changes.lock();
       try (DiskStack stack = opener.open(name, Path.of(record.file()))) {

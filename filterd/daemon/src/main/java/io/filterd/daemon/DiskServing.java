@@ -13,6 +13,7 @@ import io.filterd.keys.KeyException;
 import io.filterd.nbd.NbdServer;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -24,6 +25,9 @@ import org.slf4j.LoggerFactory;
 /** Attaches disks to the daemon's NBD server, and detaches them. */
 final class DiskServing {
   private static final Logger LOG = LoggerFactory.getLogger(DiskServing.class);
+
+  /** An export that nobody listens to any more stops at its next step. */
+  private static final Duration EXPORT_END_PATIENCE = Duration.ofSeconds(30);
 
   private final Path controlSocket;
   private final Inventory inventory;
@@ -103,8 +107,13 @@ final class DiskServing {
       if (!attachments.contains(name)) {
         throw new OperationException(Code.CONFLICT, "disk " + name + " is not attached");
       }
-      inventory.put(new DiskRecord(name, record.file(), false));
-      close(name);
+      try {
+        close(name, Duration.ZERO);
+      } finally {
+        if (!attachments.contains(name)) {
+          inventory.put(new DiskRecord(name, record.file(), false));
+        }
+      }
       return new Results.Done("Detached " + name + ".");
     } finally {
       changes.unlock();
@@ -114,39 +123,62 @@ final class DiskServing {
   /** Closes every disk; what failed, in sentences. */
   List<String> closeAll() {
     List<String> failures = new ArrayList<>();
-    for (DiskName name : attachments.disks()) {
-      try {
-        close(name);
-      } catch (BlockException failure) {
-        failures.add(name + ": " + failure.getMessage());
-      } catch (InterruptedException stop) {
-        Thread.currentThread().interrupt();
-        failures.add(name + ": stopped");
+    changes.lock();
+    try {
+      for (DiskName name : attachments.disks()) {
+        try {
+          close(name, EXPORT_END_PATIENCE);
+        } catch (OperationException | BlockException failure) {
+          failures.add(name + ": " + failure.getMessage());
+        } catch (InterruptedException stop) {
+          Thread.currentThread().interrupt();
+          failures.add(name + ": stopped");
+        }
       }
+    } finally {
+      changes.unlock();
     }
     return failures;
   }
 
-  private void close(DiskName name) throws BlockException, InterruptedException {
+  /**
+   * Closes a disk.
+   *
+   * @param patience how long to wait for those who use it and are no clients
+   */
+  private void close(DiskName name, Duration patience)
+      throws OperationException, BlockException, InterruptedException {
     Optional<DiskStack> stack = attachments.stack(name);
-    if (stack.isPresent()) {
+    if (stack.isEmpty()) {
+      attachments.remove(name);
+      return;
+    }
+    if (!attachments.endUses(name, patience)) {
+      throw new OperationException(
+          Code.CONFLICT, "disk " + name + " is being exported: wait for that, or stop it");
+    }
+    boolean idle = false;
+    try {
       attachments.end(name);
       NbdServer serving = server;
-      if (serving != null && !serving.disconnect(name.toString())) {
+      idle = serving == null || serving.disconnect(name.toString());
+      if (!idle) {
         throw new BlockException(
             BlockException.Reason.IO_ERROR,
             "disk " + name + " still has requests in flight: try again");
       }
-      try {
-        stack.get().close();
-      } finally {
-        attachments.remove(name);
-        stack.get().disk().encryption().ifPresent(metadata -> keys.evict(metadata.linkId()));
+    } finally {
+      if (!idle) {
+        attachments.allowUses(name);
       }
-      LOG.info("disk={} detached", name);
-    } else {
-      attachments.remove(name);
     }
+    try {
+      stack.get().close();
+    } finally {
+      attachments.remove(name);
+      stack.get().disk().encryption().ifPresent(metadata -> keys.evict(metadata.linkId()));
+    }
+    LOG.info("disk={} detached", name);
   }
 
   /** Announces every disk that is to be served, so that clients find it from the first moment. */
@@ -158,6 +190,17 @@ final class DiskServing {
 
   /** Opens an announced disk; one that can't be had is locked, and all others are served. */
   void reattach(DiskRecord disk) {
+    changes.lock();
+    try {
+      if (attachments.contains(disk.name())) { // Else it was detached meanwhile.
+        open(disk);
+      }
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  private void open(DiskRecord disk) {
     String reason;
     try {
       attachments.attached(disk.name(), opener.open(disk.name(), Path.of(disk.file())));

@@ -4,11 +4,16 @@ import static io.filterd.daemon.RunningFilterd.tool;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -119,6 +124,38 @@ class PolicyIT {
       assertThat(output.readLine()).isEqualTo("done");
       assertThat(queued.onExit().orTimeout(60, TimeUnit.SECONDS).join().exitValue()).isZero();
       assertThat(running.filterd("disk", "info", DISK)).doesNotContain("qos");
+    }
+  }
+
+  @Test
+  void aDiskIsNotDetachedWhileItIsExported() throws Exception {
+    policy("narrow", ", qos: {operations: 2/s, burst: 1ms}");
+    policy("wide", "");
+    Path copy = folder.resolve("copy.raw");
+    try (RunningFilterd running = withDisk("wide")) {
+      tool("qemu-io", "-f", "raw", "-c", "write -P 0x61 0 16M", running.uri(DISK));
+      running.filterd("policy", "apply", DISK, "narrow");
+      CompletableFuture<RunningFilterd.Result> export =
+          CompletableFuture.supplyAsync(
+              () -> {
+                try {
+                  return RunningFilterd.filterd(
+                      folder, "disk", "export", DISK, copy.toString(), "--format", "raw");
+                } catch (IOException failure) {
+                  throw new UncheckedIOException(failure);
+                }
+              });
+      Awaitility.await().atMost(Duration.ofSeconds(60)).until(() -> Files.exists(copy));
+
+      RunningFilterd.Result refused = RunningFilterd.filterd(folder, "disk", "detach", DISK);
+      assertThat(refused.output()).contains("is being exported").hasLineCount(1);
+      assertThat(refused.exitCode()).isEqualTo(4);
+
+      // What the export still reads goes through the wide policy's filters.
+      running.filterd("policy", "apply", DISK, "wide");
+      assertThat(export.orTimeout(60, TimeUnit.SECONDS).join().exitCode()).isZero();
+      tool("qemu-img", "compare", "-f", "raw", "-F", "raw", copy.toString(), running.uri(DISK));
+      running.filterd("disk", "detach", DISK);
     }
   }
 }
