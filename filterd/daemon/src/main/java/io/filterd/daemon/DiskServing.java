@@ -210,6 +210,10 @@ final class DiskServing {
       reason = String.valueOf(failure.getMessage());
     } catch (IOException failure) {
       reason = Failures.sentence(failure);
+    } catch (RuntimeException bug) {
+      // One disk's bug must not keep the others from being served.
+      LOG.error("disk={}", disk.name(), bug);
+      reason = "a bug in filterd: " + bug;
     }
     attachments.locked(disk.name(), reason);
     LOG.error("disk={} is locked: {}", disk.name(), reason);

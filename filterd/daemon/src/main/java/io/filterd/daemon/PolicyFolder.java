@@ -12,6 +12,7 @@ import java.nio.charset.MalformedInputException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -47,61 +48,89 @@ final class PolicyFolder {
       throw new OperationException(Code.INVALID, file + ": is not text in UTF-8", binary);
     } catch (IOException failure) {
       throw new OperationException(
-          Code.INVALID, "can't read the policy: " + failure.getMessage(), failure);
+          Code.INVALID, "can't read the policy: " + Failures.sentence(failure), failure);
     }
   }
 
   /** All policies, by name; one that is wrong, or a name that stands twice, fails all. */
   SortedMap<String, Entry> all() throws OperationException {
-    List<Path> files;
+    Contents contents = read();
+    if (!contents.problems().isEmpty()) {
+      throw new OperationException(
+          Code.INVALID,
+          "the policies have " + contents.problems().size() + " problem(s):",
+          contents.problems());
+    }
+    TreeMap<String, Entry> policies = new TreeMap<>();
+    contents.byName().forEach((name, entries) -> policies.put(name, entries.getFirst()));
+    return policies;
+  }
+
+  /** The policy of this name. A mistake in the file of another does no harm. */
+  StoragePolicy get(String name) throws OperationException {
+    Contents contents = read();
+    List<Entry> entries = contents.byName().getOrDefault(name, List.of());
+    if (entries.size() == 1) {
+      return entries.getFirst().policy();
+    }
+    if (entries.size() > 1 || !contents.problems().isEmpty()) {
+      throw new OperationException(
+          Code.INVALID,
+          "no good policy " + name + " in " + folder + ":",
+          contents.problems());
+    }
+    throw new OperationException(
+        Code.NOT_FOUND,
+        "no policy "
+            + name
+            + " in "
+            + folder
+            + " (there are: "
+            + String.join(", ", contents.byName().keySet())
+            + ")");
+  }
+
+  /** The good policies, by name, and what is wrong with others. */
+  private record Contents(SortedMap<String, List<Entry>> byName, List<String> problems) {}
+
+  private Contents read() throws OperationException {
+    TreeMap<String, List<Entry>> byName = new TreeMap<>();
+    List<String> problems = new ArrayList<>();
+    for (Path file : files()) {
+      PolicyResult result = check(file, catalog);
+      result.problems().stream().map(Problem::toString).forEach(problems::add);
+      result
+          .policy()
+          .ifPresent(
+              policy ->
+                  byName
+                      .computeIfAbsent(policy.name(), name -> new ArrayList<>())
+                      .add(new Entry(policy, file)));
+    }
+    byName.forEach(
+        (name, entries) -> {
+          if (entries.size() > 1) {
+            problems.add(
+                "policy "
+                    + name
+                    + ": stands in "
+                    + entries.stream().map(entry -> entry.file().toString()).toList()
+                    + " (expected: in one file)");
+          }
+        });
+    return new Contents(byName, problems);
+  }
+
+  private List<Path> files() throws OperationException {
     try (Stream<Path> listed = Files.list(folder)) {
-      files =
-          listed
-              .filter(file -> file.getFileName().toString().endsWith(".yaml"))
-              .sorted()
-              .limit(MAX_FILES)
-              .toList();
+      return listed
+          .filter(file -> file.getFileName().toString().endsWith(".yaml"))
+          .sorted()
+          .limit(MAX_FILES)
+          .toList();
     } catch (IOException failure) {
       throw new OperationException(
           Code.INVALID, "can't read the folder of policies, " + folder, failure);
     }
-    TreeMap<String, Entry> policies = new TreeMap<>();
-    for (Path file : files) {
-      PolicyResult result = check(file, catalog);
-      StoragePolicy policy =
-          result
-              .policy()
-              .orElseThrow(
-                  () ->
-                      new OperationException(
-                          Code.INVALID,
-                          "the policy has " + result.problems().size() + " problem(s):",
-                          result.problems().stream().map(Problem::toString).toList()));
-      Entry other = policies.put(policy.name(), new Entry(policy, file));
-      if (other != null) {
-        throw new OperationException(
-            Code.INVALID,
-            "policy " + policy.name() + " stands in " + other.file() + " and in " + file);
-      }
-    }
-    return policies;
-  }
-
-  /** The policy of this name. */
-  StoragePolicy get(String name) throws OperationException {
-    SortedMap<String, Entry> all = all();
-    Entry entry = all.get(name);
-    if (entry == null) {
-      throw new OperationException(
-          Code.NOT_FOUND,
-          "no policy "
-              + name
-              + " in "
-              + folder
-              + " (there are: "
-              + String.join(", ", all.keySet())
-              + ")");
-    }
-    return entry.policy();
   }
 }

@@ -1,7 +1,10 @@
 package io.filterd.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
 import io.filterd.policy.PolicyResult;
 import io.filterd.policy.StoragePolicy;
@@ -73,5 +76,26 @@ class PoliciesTest {
         .singleElement()
         .asString()
         .endsWith("bandwidth: 1B/s (expected: 1MiB/s to 1024TiB/s, or 0B/s)");
+  }
+
+  @Test
+  void aMistakeInOneFileDoesNoHarmToOtherPolicies() throws Exception {
+    PolicyFolder policies = new PolicyFolder(folder, FilterRegistry.load().catalog());
+    for (String file : List.of("a", "twice")) {
+      Files.writeString(folder.resolve(file + ".yaml"), "version: 1\nname: " + file + "\n");
+    }
+    Files.writeString(folder.resolve("twice-2.yaml"), "version: 1\nname: twice\n");
+    Files.writeString(folder.resolve("wrong.yaml"), "version: 1\nname: wrong\nfilters: {no: {}}\n");
+
+    assertThat(policies.get("a").name()).isEqualTo("a");
+    for (String name : List.of("wrong", "twice", "none")) {
+      assertThat(catchThrowableOfType(OperationException.class, () -> policies.get(name)).details())
+          .as(name)
+          .hasSize(2)
+          .anyMatch(problem -> problem.contains("wrong.yaml:3: filters.no: is unknown"))
+          .anyMatch(problem -> problem.startsWith("policy twice: stands in "));
+    }
+    assertThat(catchThrowableOfType(OperationException.class, policies::all).code())
+        .isEqualTo(Code.INVALID);
   }
 }
