@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
@@ -143,27 +144,26 @@ public final class Inventory implements AutoCloseable {
 
   /** Adds or replaces a disk; durable when this returns. */
   public synchronized void put(DiskRecord disk) throws IOException {
-    DiskRecord before = disks.put(disk.name(), disk);
-    try {
-      store();
-    } catch (IOException failure) {
-      restore(disk.name(), before);
-      throw failure;
-    }
+    put(disks, disk.name(), disk);
   }
 
-  private void restore(DiskName name, @org.jspecify.annotations.Nullable DiskRecord before) {
-    if (before == null) {
-      disks.remove(name);
-    } else {
-      disks.put(name, before);
+  /** Nothing is remembered that could not be stored: a restart would forget it. */
+  private <K, V> void put(Map<K, V> records, K name, V changed) throws IOException {
+    Optional<V> before = Optional.ofNullable(records.put(name, changed));
+    boolean stored = false;
+    try {
+      store();
+      stored = true;
+    } finally {
+      if (!stored) {
+        before.ifPresentOrElse(record -> records.put(name, record), () -> records.remove(name));
+      }
     }
   }
 
   /** Adds or replaces a VM; durable when this returns. */
   public synchronized void put(VmRecord vm) throws IOException {
-    vms.put(vm.name(), vm);
-    store();
+    put(vms, vm.name(), vm);
   }
 
   private void store() throws IOException {

@@ -3,6 +3,7 @@ package io.filterd.inventory;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -27,6 +28,26 @@ class InventoryTest {
     try (Inventory inventory = Inventory.open(folder)) {
       assertThat(inventory.disks()).containsExactly(DISK);
       assertThat(inventory.disk(DISK.name())).contains(DISK);
+      assertThat(inventory.vm("vm1")).contains(vm);
+    }
+  }
+
+  @Test
+  void forgetsWhatItCouldNotStore() throws Exception {
+    VmRecord vm = new VmRecord("vm1", "native", "k-1", "0011223344556677");
+    DiskRecord detached = new DiskRecord(DISK.name(), DISK.file(), false);
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(DISK);
+      // Where the next contents are written.
+      Path blocked = Files.createDirectory(folder.resolve("inventory.json.new"));
+
+      assertThatThrownBy(() -> inventory.put(vm)).isInstanceOf(IOException.class);
+      assertThatThrownBy(() -> inventory.put(detached)).isInstanceOf(IOException.class);
+
+      assertThat(inventory.vm("vm1")).isEmpty();
+      assertThat(inventory.disks()).containsExactly(DISK);
+      Files.delete(blocked);
+      inventory.put(vm);
       assertThat(inventory.vm("vm1")).contains(vm);
     }
   }
