@@ -84,9 +84,7 @@ final class DiskContents {
             "size: " + request.sizeBytes() + " bytes (expected: whole sectors of 512)");
       }
       make(name, file, request.sizeBytes(), request.policy(), request.withoutBackup());
-      DiskRecord made = new DiskRecord(name, file.toString(), false);
-      inventory.put(made);
-      return made;
+      return add(name, file);
     } finally {
       changes.unlock();
     }
@@ -108,6 +106,21 @@ final class DiskContents {
       Files.createDirectories(path.getParent());
     }
     return path;
+  }
+
+  /** Adds a new disk to the inventory; what can't be added is not left behind. */
+  private DiskRecord add(DiskName name, Path file) throws IOException {
+    DiskRecord made = new DiskRecord(name, file.toString(), false);
+    boolean added = false;
+    try {
+      inventory.put(made);
+      added = true;
+      return made;
+    } finally {
+      if (!added) {
+        Files.deleteIfExists(file);
+      }
+    }
   }
 
   /** Makes an empty disk under a policy. */
@@ -173,9 +186,11 @@ final class DiskContents {
         make(name, file, sizeBytes, request.policy(), request.withoutBackup());
         boolean complete = false;
         try {
+          boolean copied;
           try (DiskStack stack = opener.open(name, file)) {
-            complete = DiskCopy.copy(from, stack.device(), progress::at);
+            copied = DiskCopy.copy(from, stack.device(), progress::at);
           }
+          complete = copied; // Only what is closed is there.
         } finally {
           if (!complete) {
             Files.deleteIfExists(file);
@@ -186,9 +201,7 @@ final class DiskContents {
               Code.CANCELLED, "import of " + name + " was stopped; nothing is left of it");
         }
       }
-      DiskRecord made = new DiskRecord(name, file.toString(), false);
-      inventory.put(made);
-      return made;
+      return add(name, file);
     } finally {
       changes.unlock();
     }
@@ -242,9 +255,14 @@ final class DiskContents {
   private static void copyOut(
       DiskName name, BlockDevice from, Path target, String format, Progress progress)
       throws OperationException, BlockException, IOException {
+    BlockDevice opened = openTarget(target, format, from.info().sizeBytes());
     boolean complete = false;
-    try (BlockDevice to = openTarget(target, format, from.info().sizeBytes())) {
-      complete = DiskCopy.copy(from, to, progress::at);
+    try {
+      boolean copied;
+      try (BlockDevice to = opened) {
+        copied = DiskCopy.copy(from, to, progress::at);
+      }
+      complete = copied; // Only what is closed is there.
     } finally {
       if (!complete) {
         Files.deleteIfExists(target);

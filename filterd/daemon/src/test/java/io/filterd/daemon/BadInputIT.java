@@ -344,4 +344,21 @@ class BadInputIT {
     attachIsRefused(7, "may not be written", forbidden);
     attachIsRefused(7, "may not be written", folder.resolve("fixed/bad.vmdk"));
   }
+
+  @Test
+  void aDiskThatCanNotBeNotedIsNotMade() throws Exception {
+    Path blocked = Files.createDirectory(folder.resolve("inventory.json.new"));
+
+    RunningFilterd.Result result =
+        RunningFilterd.filterd(
+            folder, "disk", "create", "vm2/new", "--size", "8MiB", "--policy", "encrypted");
+
+    assertThat(result.output()).startsWith("filterd: " + blocked).hasLineCount(1);
+    assertThat(result.exitCode()).isEqualTo(7);
+    assertThat(folder.resolve("disks/vm2/new.vmdk")).doesNotExist();
+    Files.delete(blocked);
+    call(
+        Operation.DISK_CREATE,
+        new Requests.CreateDisk("vm2/new", 8 << 20, "encrypted", null, false));
+  }
 }
