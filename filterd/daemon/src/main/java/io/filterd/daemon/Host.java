@@ -149,7 +149,7 @@ public final class Host implements Operations, AutoCloseable {
     } catch (FormatException failure) {
       throw new OperationException(Code.FORMAT, String.valueOf(failure.getMessage()), failure);
     } catch (IOException failure) {
-      throw new OperationException(Code.IO, Failures.sentence(failure), failure);
+      throw new OperationException(Failures.code(failure), Failures.sentence(failure), failure);
     } catch (InterruptedException stop) {
       Thread.currentThread().interrupt();
       throw new OperationException(Code.CANCELLED, "stopped", stop);

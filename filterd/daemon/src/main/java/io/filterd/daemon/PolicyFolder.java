@@ -75,9 +75,7 @@ final class PolicyFolder {
     }
     if (entries.size() > 1 || !contents.problems().isEmpty()) {
       throw new OperationException(
-          Code.INVALID,
-          "no good policy " + name + " in " + folder + ":",
-          contents.problems());
+          Code.INVALID, "no good policy " + name + " in " + folder + ":", contents.problems());
     }
     throw new OperationException(
         Code.NOT_FOUND,

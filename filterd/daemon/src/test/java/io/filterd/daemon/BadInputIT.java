@@ -361,4 +361,21 @@ class BadInputIT {
         Operation.DISK_CREATE,
         new Requests.CreateDisk("vm2/new", 8 << 20, "encrypted", null, false));
   }
+
+  @Test
+  void filesThatAreNotThereAreNotFound() throws Exception {
+    attachIsRefused(3, "there is no such file", folder.resolve("none.vmdk"));
+
+    RunningFilterd.Result result =
+        RunningFilterd.filterd(
+            folder,
+            "disk",
+            "export",
+            GOOD,
+            folder.resolve("none/copy.raw").toString(),
+            "--format",
+            "raw");
+    assertThat(result.output()).startsWith("filterd: ").contains("or folder").hasLineCount(1);
+    assertThat(result.exitCode()).isEqualTo(3);
+  }
 }

@@ -84,7 +84,8 @@ final class Filterd {
     OperationException told =
         switch (failure) {
           case OperationException known -> known;
-          case IOException file -> new OperationException(Code.IO, Failures.sentence(file), file);
+          case IOException file ->
+              new OperationException(Failures.code(file), Failures.sentence(file), file);
           case InterruptedException stop ->
               new OperationException(Code.CANCELLED, "stopped before the end", stop);
           default -> new OperationException(Code.INTERNAL, "a bug in filterd: " + failure, failure);
