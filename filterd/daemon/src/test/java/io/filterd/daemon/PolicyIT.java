@@ -3,6 +3,11 @@ package io.filterd.daemon;
 import static io.filterd.daemon.RunningFilterd.tool;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.filterd.daemon.control.ControlClient;
+import io.filterd.daemon.control.Operation;
+import io.filterd.daemon.control.Progress;
+import io.filterd.daemon.control.Requests;
+import io.filterd.daemon.control.Results;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -155,6 +160,48 @@ class PolicyIT {
       running.filterd("policy", "apply", DISK, "wide");
       assertThat(export.orTimeout(60, TimeUnit.SECONDS).join().exitCode()).isZero();
       tool("qemu-img", "compare", "-f", "raw", "-F", "raw", copy.toString(), running.uri(DISK));
+      running.filterd("disk", "detach", DISK);
+    }
+  }
+
+  @Test
+  void filtersAreExchangedUnderVerifiedWrites() throws Exception {
+    policy("gold", ", qos: {operations: 20000/s, burst: 1ms}");
+    policy("silver", "");
+    try (RunningFilterd running = withDisk("gold")) {
+      Process fio =
+          new ProcessBuilder(
+                  "fio",
+                  "--name=verify",
+                  "--ioengine=nbd",
+                  "--uri=" + running.uri(DISK),
+                  "--rw=randrw",
+                  "--bs=4k",
+                  "--size=16m",
+                  "--iodepth=32",
+                  "--loops=4",
+                  "--verify=crc32c",
+                  "--do_verify=1",
+                  "--verify_fatal=1",
+                  "--verify_state_save=0")
+              .directory(folder.toFile())
+              .redirectErrorStream(true)
+              .redirectOutput(folder.resolve("fio.log").toFile())
+              .start();
+      ControlClient daemon = new ControlClient(folder.resolve("control.sock"));
+      int exchanged = 0;
+      while (fio.isAlive()) {
+        String next = exchanged++ % 2 == 0 ? "silver" : "gold";
+        Results.DiskDetails details =
+            daemon.call(
+                Operation.POLICY_APPLY, new Requests.ApplyPolicy(DISK, next), Progress.NONE);
+        assertThat(details.compliance())
+            .as("%s", details.complianceReasons())
+            .isEqualTo("compliant");
+      }
+
+      assertThat(fio.exitValue()).as("%s", Files.readString(folder.resolve("fio.log"))).isZero();
+      assertThat(exchanged).isGreaterThan(10);
       running.filterd("disk", "detach", DISK);
     }
   }
