@@ -10,6 +10,7 @@ import io.filterd.block.Durability;
 import io.filterd.block.Extents;
 import io.filterd.block.IoFilter;
 import io.filterd.block.ZeroMode;
+import io.filterd.filter.Delaying;
 import io.filterd.filter.Reporting;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -32,13 +33,13 @@ import java.util.concurrent.atomic.LongAdder;
  * not goes on if it is its turn, or would block. What the device below would block on is given
  * back: the request is charged when it comes again. A request that failed below remains charged.
  */
-final class QosFilter extends IoFilter implements Reporting {
+final class QosFilter extends IoFilter implements Reporting, Delaying {
   /** The time, and how to let it pass. */
   interface Waiting {
     /** As {@link System#nanoTime}. */
     long nanoTime();
 
-    /** Waits for at most so long for the filter to close; whether it has. */
+    /** Waits for at most so long for the filter to close, or to delay no more; whether it has. */
     boolean awaitClose(CountDownLatch closed, long nanos) throws InterruptedException;
   }
 
@@ -46,6 +47,7 @@ final class QosFilter extends IoFilter implements Reporting {
   private final long originNanos;
   private final AtomicReference<Limits> limits;
   private final CountDownLatch closed = new CountDownLatch(1);
+  private volatile boolean delaying = true;
   private final LongAdder waiters = new LongAdder();
   private final LongAdder delayed = new LongAdder();
   private final LongAdder delayNanos = new LongAdder();
@@ -126,6 +128,13 @@ final class QosFilter extends IoFilter implements Reporting {
     return below.extents(offset, length, blocking);
   }
 
+  /** Lets everything through at once. */
+  @Override
+  public void stopDelaying() {
+    delaying = false;
+    closed.countDown();
+  }
+
   /** Lets nobody wait any longer: what waits fails, undone. */
   @Override
   public void close() throws BlockException {
@@ -135,6 +144,9 @@ final class QosFilter extends IoFilter implements Reporting {
 
   /** Charges a request and waits for its turn; or, where that is forbidden, says it is not. */
   private boolean enter(long lengthBytes, Blocking blocking) throws BlockException {
+    if (!delaying) {
+      return true;
+    }
     long start;
     while (true) {
       Limits before = limits.get();
@@ -162,6 +174,9 @@ final class QosFilter extends IoFilter implements Reporting {
     try {
       for (long rest = startNanos - nowNanos(); rest > 0; rest = startNanos - nowNanos()) {
         if (waiting.awaitClose(closed, rest)) {
+          if (!delaying) {
+            break;
+          }
           throw new BlockException(Reason.SHUTTING_DOWN, "the disk closed before it was its turn");
         }
       }

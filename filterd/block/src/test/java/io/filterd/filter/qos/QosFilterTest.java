@@ -463,6 +463,33 @@ class QosFilterTest {
     assertThat(recording.takeOperations()).containsExactly("close");
   }
 
+  @Test
+  void letsEverythingThroughWhenItStopsDelaying() throws BlockException, InterruptedException {
+    QosFilter filter = new QosFilter(recording, 10, 0, SHORT, new ManualTime());
+    read(filter, 512, Blocking.ALLOWED);
+    List<Thread> waiters = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      Runnable reader =
+          () -> {
+            try {
+              read(filter, 512, Blocking.ALLOWED);
+            } catch (BlockException failure) {
+              throw new AssertionError(failure);
+            }
+          };
+      waiters.add(Thread.ofPlatform().start(reader));
+    }
+    awaitWaiters(filter, 4);
+
+    filter.stopDelaying();
+    for (Thread waiter : waiters) {
+      waiter.join();
+    }
+
+    assertThat(read(filter, 512, Blocking.FORBIDDEN)).isNotSameAs(Extents.WOULD_BLOCK);
+    assertThat(recording.takeOperations()).hasSize(6);
+  }
+
   // In real time
 
   private record Context(Map<String, Object> values) implements FilterContext {
