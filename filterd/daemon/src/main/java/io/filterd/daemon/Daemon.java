@@ -124,6 +124,7 @@ public final class Daemon implements AutoCloseable {
     }
     try {
       control.close();
+      host.serving().stopDelaying();
       nbd.close();
       host.close();
       LOG.info("stopped");

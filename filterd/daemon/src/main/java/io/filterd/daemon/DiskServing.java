@@ -120,6 +120,11 @@ final class DiskServing {
     }
   }
 
+  /** Lets every request through that a filter holds back: all disks are about to be closed. */
+  void stopDelaying() {
+    attachments.disks().forEach(name -> attachments.stack(name).ifPresent(DiskStack::stopDelaying));
+  }
+
   /** Closes every disk; what failed, in sentences. */
   List<String> closeAll() {
     List<String> failures = new ArrayList<>();
@@ -160,6 +165,7 @@ final class DiskServing {
     boolean idle = false;
     try {
       attachments.end(name);
+      stack.get().stopDelaying();
       NbdServer serving = server;
       idle = serving == null || serving.disconnect(name.toString());
       if (!idle) {

@@ -7,6 +7,7 @@ import io.filterd.block.CheckedDevice;
 import io.filterd.crypto.SectorCipher;
 import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.Results;
+import io.filterd.filter.Delaying;
 import io.filterd.filter.FilterClass;
 import io.filterd.filter.FilterContext;
 import io.filterd.filter.FilterFactory;
@@ -21,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Stream;
 
 /**
@@ -50,6 +52,9 @@ final class DiskStack implements AutoCloseable {
   private final BlockDevice top;
   private final Optional<Running> encryption;
   private volatile Applied applied;
+
+  /** Those that were exchanged, and may still hold requests. */
+  private final List<Running> former = new CopyOnWriteArrayList<>();
 
   private DiskStack(
       String name,
@@ -170,8 +175,11 @@ final class DiskStack implements AutoCloseable {
         filtered.close();
       }
     }
+    former.addAll(applied.running());
     applied = new Applied(policy, next);
-    gate.closeDrained();
+    if (gate.closeDrained()) {
+      former.clear();
+    }
   }
 
   /** What clients see. */
@@ -215,6 +223,18 @@ final class DiskStack implements AutoCloseable {
         filterClass.seesPlaintext() ? "plaintext" : "ciphertext",
         settings,
         report);
+  }
+
+  /** Lets every request through that a filter holds back: the disk is about to be closed. */
+  void stopDelaying() {
+    Stream.of(former, applied.running())
+        .flatMap(List::stream)
+        .forEach(
+            each -> {
+              if (each.filter() instanceof Delaying delaying) {
+                delaying.stopDelaying();
+              }
+            });
   }
 
   /** Flushes and closes everything, from the top down; the cipher's keys are wiped. */

@@ -79,8 +79,8 @@ final class PolicyGate implements BlockDevice {
     retired.add(old);
   }
 
-  /** Closes the exchanged filters that no request is in any more. */
-  synchronized void closeDrained() throws BlockException {
+  /** Closes the exchanged filters that no request is in any more; whether that is all of them. */
+  synchronized boolean closeDrained() throws BlockException {
     BlockException failure = null;
     for (Iterator<Pipeline> each = retired.iterator(); each.hasNext(); ) {
       Pipeline pipeline = each.next();
@@ -103,6 +103,7 @@ final class PolicyGate implements BlockDevice {
     if (failure != null) {
       throw failure;
     }
+    return retired.isEmpty();
   }
 
   /** The pipeline that a request goes through, and then leaves; null if that would block. */

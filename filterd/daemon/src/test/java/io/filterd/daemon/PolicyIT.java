@@ -205,4 +205,43 @@ class PolicyIT {
       running.filterd("disk", "detach", DISK);
     }
   }
+
+  @Test
+  void aDetachLetsThroughWhatWaitsBehindALimit() throws Exception {
+    policy("narrow", ", qos: {operations: 1/s, burst: 1ms}");
+    try (RunningFilterd running = withDisk("narrow")) {
+      Process queued =
+          new ProcessBuilder(
+                  PYTHON,
+                  "-c",
+                  """
+                  import nbd, sys
+                  h = nbd.NBD()
+                  h.connect_uri(sys.argv[1])
+                  buffer = nbd.Buffer(4096)
+                  cookies = [h.aio_pread(buffer, i * 4096) for i in range(100)]
+                  while not h.aio_command_completed(cookies[0]):
+                      h.poll(-1)
+                  print('queued', flush=True)
+                  for cookie in cookies[1:]:
+                      while not h.aio_command_completed(cookie):
+                          h.poll(-1)
+                  print('done', flush=True)
+                  """,
+                  running.uri(DISK))
+              .redirectErrorStream(true)
+              .start();
+      BufferedReader output =
+          new BufferedReader(
+              new InputStreamReader(queued.getInputStream(), StandardCharsets.UTF_8));
+      assertThat(output.readLine()).isEqualTo("queued");
+
+      long start = System.nanoTime();
+      running.filterd("disk", "detach", DISK);
+
+      // One in a second would take more than a minute and a half, and be given up before.
+      assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(20));
+      assertThat(output.readLine()).isEqualTo("done");
+    }
+  }
 }
