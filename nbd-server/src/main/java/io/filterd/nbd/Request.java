@@ -144,7 +144,9 @@ final class Request extends Workers.Task {
       };
     } catch (BlockException failure) {
       if (failure.reason() == BlockException.Reason.IO_ERROR) {
-        LOG.error("{} failed", this, failure);
+        // What went wrong is in its sentence; where, for those who look closer.
+        LOG.error("{} failed: {}", this, failure.getMessage());
+        LOG.debug("{} failed", this, failure);
       }
       fail(errorOf(failure), String.valueOf(failure.getMessage()));
     } catch (OutOfMemoryError full) {
