@@ -11,12 +11,17 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 
 /**
@@ -27,6 +32,10 @@ import java.util.TreeMap;
 public final class Inventory implements AutoCloseable {
   /** More than this is not an inventory of ours: some 100,000 disks. */
   private static final int MAX_FILE_BYTES = 32 << 20;
+
+  /** The names of disks and files are nobody else's business. */
+  private static final FileAttribute<Set<PosixFilePermission>> OWNER_ONLY =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
 
   private static final int VERSION = 1;
   private static final ObjectMapper JSON =
@@ -59,7 +68,8 @@ public final class Inventory implements AutoCloseable {
   public static Inventory open(Path folder) throws InventoryException, IOException {
     Path lockFile = folder.resolve("lock");
     FileChannel channel =
-        FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FileChannel.open(
+            lockFile, Set.of(StandardOpenOption.CREATE, StandardOpenOption.WRITE), OWNER_ONLY);
     try {
       lock(channel, folder);
       Inventory inventory = new Inventory(folder.resolve("inventory.json"), channel);
@@ -177,12 +187,15 @@ public final class Inventory implements AutoCloseable {
             .toList();
     byte[] bytes = JSON.writeValueAsBytes(new Contents(VERSION, vmEntries, diskEntries));
     Path next = file.resolveSibling(file.getFileName() + ".new");
+    removeLeftover(next);
     try (FileChannel channel =
         FileChannel.open(
             next,
-            StandardOpenOption.CREATE,
-            StandardOpenOption.WRITE,
-            StandardOpenOption.TRUNCATE_EXISTING)) {
+            Set.of(
+                StandardOpenOption.CREATE,
+                StandardOpenOption.WRITE,
+                StandardOpenOption.TRUNCATE_EXISTING),
+            OWNER_ONLY)) {
       ByteBuffer rest = ByteBuffer.wrap(bytes);
       while (rest.hasRemaining()) {
         channel.write(rest);
@@ -194,6 +207,13 @@ public final class Inventory implements AutoCloseable {
     try (FileChannel folder =
         FileChannel.open(file.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
       folder.force(true);
+    }
+  }
+
+  /** What a crash left half-written may have other permissions. */
+  private static void removeLeftover(Path next) throws IOException {
+    if (Files.isRegularFile(next, LinkOption.NOFOLLOW_LINKS)) {
+      Files.delete(next);
     }
   }
 

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,6 +31,21 @@ class InventoryTest {
       assertThat(inventory.disks()).containsExactly(DISK);
       assertThat(inventory.disk(DISK.name())).contains(DISK);
       assertThat(inventory.vm("vm1")).contains(vm);
+    }
+  }
+
+  @Test
+  void nobodyElseReadsItsFiles() throws Exception {
+    Path leftover = Files.createFile(folder.resolve("inventory.json.new"));
+    Files.setPosixFilePermissions(leftover, PosixFilePermissions.fromString("rw-rw-rw-"));
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(DISK);
+
+      for (String file : List.of("lock", "inventory.json")) {
+        assertThat(Files.getPosixFilePermissions(folder.resolve(file)))
+            .as(file)
+            .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+      }
     }
   }
 
