@@ -51,6 +51,7 @@ final class DiskStack implements AutoCloseable {
   private final PolicyGate gate;
   private final BlockDevice top;
   private final Optional<Running> encryption;
+  private final Optional<SectorCipher> cipher;
   private volatile Applied applied;
 
   /** Those that were exchanged, and may still hold requests. */
@@ -62,6 +63,7 @@ final class DiskStack implements AutoCloseable {
       VmdkDisk disk,
       BlockDevice chain,
       Optional<Running> encryption,
+      Optional<SectorCipher> cipher,
       Applied applied,
       BlockDevice filtered) {
     this.name = name;
@@ -69,6 +71,7 @@ final class DiskStack implements AutoCloseable {
     this.disk = disk;
     this.chain = chain;
     this.encryption = encryption;
+    this.cipher = cipher;
     this.applied = applied;
     this.gate = new PolicyGate(filtered);
     this.top = new CheckedDevice(new AlignmentFilter(gate, 1));
@@ -79,7 +82,7 @@ final class DiskStack implements AutoCloseable {
    * and the only read-modify-write on top.
    *
    * @param disk taken over, and closed if this fails
-   * @param cipher the link's cipher, if it is encrypted; taken over by the filter
+   * @param cipher the link's cipher, if it is encrypted; taken over, and closed if this fails
    */
   static DiskStack open(
       String name,
@@ -104,12 +107,19 @@ final class DiskStack implements AutoCloseable {
       BlockDevice filtered = stack(name, filters, policy, bottom, running);
       DiskStack stack =
           new DiskStack(
-              name, filters, disk, bottom, encryption, new Applied(policy, running), filtered);
+              name,
+              filters,
+              disk,
+              bottom,
+              encryption,
+              cipher,
+              new Applied(policy, running),
+              filtered);
       opened = true;
       return stack;
     } finally {
       if (!opened) {
-        bottom.close();
+        closeWithCipher(bottom, cipher);
       }
     }
   }
@@ -243,7 +253,17 @@ final class DiskStack implements AutoCloseable {
     try {
       top.close();
     } finally {
-      chain.close();
+      closeWithCipher(chain, cipher);
+    }
+  }
+
+  /** The filter does not own its cipher: the keys are wiped here, once nothing needs them. */
+  private static void closeWithCipher(BlockDevice device, Optional<SectorCipher> cipher)
+      throws BlockException {
+    try {
+      device.close();
+    } finally {
+      cipher.ifPresent(SectorCipher::close);
     }
   }
 }
