@@ -5,6 +5,7 @@ import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Exports;
+import io.filterd.vmdk.EncryptionMetadata;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -112,9 +113,23 @@ final class Attachments implements Exports {
     return slot(name).uses.tryAcquire(MAX_USES, patience.toMillis(), TimeUnit.MILLISECONDS);
   }
 
-  /** Lets a disk be used again. */
-  void allowUses(DiskName name) {
-    slot(name).uses.release(MAX_USES);
+  /** Takes {@link #endUses} and {@link #end} back: the disk stays, for clients and others. */
+  void resume(DiskName name) {
+    Slot slot = slot(name);
+    slot.ending = false;
+    slot.uses.release(MAX_USES);
+  }
+
+  /** The attached disk whose file has this link of a chain, or a copy of it. */
+  Optional<DiskName> withLink(String linkId) {
+    for (DiskName name : slots.keySet()) {
+      Optional<EncryptionMetadata> encryption =
+          stack(name).flatMap(stack -> stack.disk().encryption());
+      if (encryption.isPresent() && encryption.get().linkId().equals(linkId)) {
+        return Optional.of(name);
+      }
+    }
+    return Optional.empty();
   }
 
   /** Whether the disk is served, or should be. */

@@ -40,12 +40,26 @@ final class DiskOpener {
     this.engine = engine;
   }
 
+  /** What a disk must be like, or it is not opened. */
+  @FunctionalInterface
+  interface Requirement {
+    /** Refuses a disk, before its key is unlocked. */
+    void check(VmdkDisk disk) throws OperationException, BlockException, IOException;
+  }
+
   /** Opens a disk for writing, with its pipeline. */
   DiskStack open(DiskName name, Path file)
+      throws OperationException, KeyException, BlockException, IOException {
+    return open(name, file, disk -> {});
+  }
+
+  /** Opens a disk for writing, with its pipeline, if it meets a requirement. */
+  DiskStack open(DiskName name, Path file, Requirement requirement)
       throws OperationException, KeyException, BlockException, IOException {
     VmdkDisk disk = openForWriting(file);
     boolean opened = false;
     try {
+      requirement.check(disk);
       String policyName =
           disk.policy()
               .orElseThrow(

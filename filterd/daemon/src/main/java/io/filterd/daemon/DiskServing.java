@@ -11,6 +11,7 @@ import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
 import io.filterd.keys.KeyException;
 import io.filterd.nbd.NbdServer;
+import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -76,7 +77,7 @@ final class DiskServing {
       if (attachments.stack(name).isPresent()) {
         throw new OperationException(Code.CONFLICT, "disk " + name + " is attached already");
       }
-      DiskStack stack = opener.open(name, Path.of(record.file()));
+      DiskStack stack = open(name, record.file());
       boolean served = false;
       try {
         inventory.put(new DiskRecord(name, record.file(), true));
@@ -95,6 +96,31 @@ final class DiskServing {
       return record;
     } finally {
       changes.unlock();
+    }
+  }
+
+  private DiskStack open(DiskName name, String file)
+      throws OperationException, KeyException, BlockException, IOException {
+    return opener.open(name, Path.of(file), disk -> checkNoCopy(name, disk));
+  }
+
+  /**
+   * Refuses a copy of a disk that is attached: two contents under one key and one numbering of
+   * units show where they differ, and detaching one would take the key of both.
+   */
+  private void checkNoCopy(DiskName name, VmdkDisk disk) throws OperationException {
+    Optional<DiskName> other =
+        disk.encryption().flatMap(metadata -> attachments.withLink(metadata.linkId()));
+    if (other.isPresent()) {
+      throw new OperationException(
+          Code.CONFLICT,
+          "disk "
+              + name
+              + " has the key of disk "
+              + other.get()
+              + ", which is attached: one is a copy of the other's file; detach "
+              + other.get()
+              + " first, or export it and import that for a copy with a key of its own");
     }
   }
 
@@ -175,7 +201,7 @@ final class DiskServing {
       }
     } finally {
       if (!idle) {
-        attachments.allowUses(name);
+        attachments.resume(name);
       }
     }
     try {
@@ -209,7 +235,7 @@ final class DiskServing {
   private void open(DiskRecord disk) {
     String reason;
     try {
-      attachments.attached(disk.name(), opener.open(disk.name(), Path.of(disk.file())));
+      attachments.attached(disk.name(), open(disk.name(), disk.file()));
       LOG.info("disk={} attached", disk.name());
       return;
     } catch (OperationException | KeyException | BlockException | SecretMemoryException failure) {

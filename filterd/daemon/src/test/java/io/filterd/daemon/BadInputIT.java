@@ -239,6 +239,26 @@ class BadInputIT {
   }
 
   @Test
+  void aCopyOfADiskIsNotAttachedBesideIt() throws Exception {
+    Path copy = Files.copy(folder.resolve("master.vmdk"), folder.resolve("copy.vmdk"));
+    call(Operation.DISK_ATTACH, new Requests.AttachDisk("vm1/master", null));
+
+    RunningFilterd.Result refused =
+        RunningFilterd.filterd(folder, "disk", "attach", REFUSED, "--file", copy.toString());
+    assertThat(refused.output())
+        .startsWith("filterd: disk " + REFUSED)
+        .contains("has the key of disk vm1/master, which is attached")
+        .hasLineCount(1);
+    assertThat(refused.exitCode()).isEqualTo(4);
+
+    compare(running.uri("vm1/master"));
+    call(Operation.DISK_DETACH, new Requests.Disk("vm1/master"));
+    call(Operation.DISK_ATTACH, new Requests.AttachDisk("vm1/copy", copy.toString()));
+    compare(running.uri("vm1/copy"));
+    call(Operation.DISK_DETACH, new Requests.Disk("vm1/copy"));
+  }
+
+  @Test
   void aTamperedWrappedKeyIsRefused() throws Exception {
     String text = new String(whole, StandardCharsets.ISO_8859_1);
     int at = text.indexOf("wrappedDek=", descriptorAt()) + "wrappedDek=".length() + 40;

@@ -1,0 +1,53 @@
+package io.filterd.daemon;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.filterd.block.BlockException;
+import io.filterd.inventory.DiskName;
+import io.filterd.policy.StoragePolicy;
+import io.filterd.vmdk.Access;
+import io.filterd.vmdk.CreateOptions;
+import io.filterd.vmdk.VmdkDisk;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class AttachmentsTest {
+  private static final DiskName NAME = DiskName.parse("vm/disk");
+
+  @TempDir Path folder;
+
+  @Test
+  void aDiskThatCouldNotBeClosedTakesClientsAgain()
+      throws BlockException, IOException, InterruptedException {
+    Path file = folder.resolve("disk.vmdk");
+    VmdkDisk.create(file, CreateOptions.ofSize(1 << 20));
+    StoragePolicy policy =
+        new StoragePolicy("policy", "", List.of(), Optional.empty(), false, Optional.empty());
+    try (DiskStack stack =
+        DiskStack.open(
+            NAME.toString(),
+            FilterRegistry.load(),
+            VmdkDisk.open(file, Access.READ_WRITE),
+            Optional.empty(),
+            policy)) {
+      Attachments attachments = new Attachments();
+      assertThat(attachments.begin(NAME)).isTrue();
+      attachments.attached(NAME, stack);
+
+      assertThat(attachments.endUses(NAME, Duration.ZERO)).isTrue();
+      attachments.end(NAME);
+      assertThatThrownBy(() -> attachments.open("vm/disk")).hasMessageContaining("detached");
+      assertThat(attachments.use(NAME)).isEmpty();
+      attachments.resume(NAME);
+
+      assertThat(attachments.open("vm/disk")).isPresent();
+      assertThat(attachments.use(NAME)).isPresent();
+    }
+  }
+}
