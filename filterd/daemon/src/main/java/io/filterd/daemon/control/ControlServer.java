@@ -2,6 +2,7 @@ package io.filterd.daemon.control;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.exc.ValueInstantiationException;
 import io.filterd.daemon.control.OperationException.Code;
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayOutputStream;
@@ -15,12 +16,20 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.SecureRandom;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -39,10 +48,20 @@ public final class ControlServer implements AutoCloseable {
 
   private static final int MAX_CONNECTIONS = 32;
 
+  /** A program writes its call at once. */
+  static final Duration CALL_PATIENCE = Duration.ofSeconds(30);
+
   private final Path socket;
   private final ServerSocketChannel listener;
   private final Operations operations;
   private final Map<String, Operation<?, ?>> known;
+  private final Duration callPatience;
+
+  /** Ends connections on which no call comes. */
+  private final ScheduledExecutorService deadlines =
+      Executors.newSingleThreadScheduledExecutor(
+          Thread.ofPlatform().daemon().name("control-deadlines").factory());
+
   private final Semaphore slots = new Semaphore(MAX_CONNECTIONS);
   private final Set<SocketChannel> open = ConcurrentHashMap.newKeySet();
 
@@ -50,7 +69,9 @@ public final class ControlServer implements AutoCloseable {
       Path socket,
       ServerSocketChannel listener,
       Operations operations,
-      List<Operation<?, ?>> known) {
+      List<Operation<?, ?>> known,
+      Duration callPatience) {
+    this.callPatience = callPatience;
     this.socket = socket;
     this.listener = listener;
     this.operations = operations;
@@ -70,18 +91,49 @@ public final class ControlServer implements AutoCloseable {
       Operations operations,
       List<Operation<?, ?>> known)
       throws IOException {
+    return start(socket, mode, operations, known, CALL_PATIENCE);
+  }
+
+  /** As the public one, with the time that a client has for its call. */
+  static ControlServer start(
+      Path socket,
+      Set<PosixFilePermission> mode,
+      Operations operations,
+      List<Operation<?, ?>> known,
+      Duration callPatience)
+      throws IOException {
     removeStale(socket);
     ServerSocketChannel listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
     try {
-      listener.bind(UnixDomainSocketAddress.of(socket));
-      Files.setPosixFilePermissions(socket, mode);
+      bind(listener, socket, mode);
     } catch (IOException | RuntimeException failure) {
       listener.close();
       throw failure;
     }
-    ControlServer server = new ControlServer(socket, listener, operations, known);
+    ControlServer server = new ControlServer(socket, listener, operations, known, callPatience);
     Thread.ofPlatform().daemon().name("control").start(server::accept);
     return server;
+  }
+
+  /** The socket appears with its mode, so that nobody can connect before it is set. */
+  private static void bind(ServerSocketChannel listener, Path socket, Set<PosixFilePermission> mode)
+      throws IOException {
+    // Short, since a socket's path is at most 108 bytes.
+    Path hidden =
+        Files.createDirectory(
+            socket
+                .toAbsolutePath()
+                .resolveSibling("." + Integer.toString(new SecureRandom().nextInt(1 << 24), 36)),
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    Path made = hidden.resolve("s");
+    try {
+      listener.bind(UnixDomainSocketAddress.of(made));
+      Files.setPosixFilePermissions(made, mode);
+      Files.move(made, socket, StandardCopyOption.ATOMIC_MOVE);
+    } finally {
+      Files.deleteIfExists(made);
+      Files.delete(hidden);
+    }
   }
 
   private static void removeStale(Path socket) throws IOException {
@@ -113,7 +165,7 @@ public final class ControlServer implements AutoCloseable {
   private void serve(SocketChannel channel) {
     try (channel) {
       OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel));
-      byte @Nullable [] line = readLine(Channels.newInputStream(channel));
+      byte @Nullable [] line = readCall(channel);
       if (line == null) {
         return;
       }
@@ -123,6 +175,24 @@ public final class ControlServer implements AutoCloseable {
     } finally {
       open.remove(channel);
       slots.release();
+    }
+  }
+
+  private byte @Nullable [] readCall(SocketChannel channel) throws IOException {
+    ScheduledFuture<?> deadline =
+        deadlines.schedule(() -> end(channel), callPatience.toMillis(), TimeUnit.MILLISECONDS);
+    try {
+      return readLine(Channels.newInputStream(channel));
+    } finally {
+      deadline.cancel(false);
+    }
+  }
+
+  private static void end(SocketChannel channel) {
+    try {
+      channel.close();
+    } catch (IOException gone) {
+      LOG.debug("control client gone: {}", gone.toString());
     }
   }
 
@@ -140,7 +210,10 @@ public final class ControlServer implements AutoCloseable {
   private void answer(byte[] line, OutputStream out) throws IOException {
     Requests.Answer answer;
     try {
-      Requests.Call call = Json.MAPPER.readValue(line, Requests.Call.class);
+      Requests.@Nullable Call call = Json.MAPPER.readValue(line, Requests.Call.class);
+      if (call == null) {
+        throw new OperationException(Code.INVALID, "not a call: null (expected: an object)");
+      }
       Operation<?, ?> operation = known.get(call.operation());
       if (operation == null) {
         throw new OperationException(
@@ -150,6 +223,8 @@ public final class ControlServer implements AutoCloseable {
                 + " is unknown to this daemon: is it of this version?");
       }
       answer = new Requests.Answer(null, run(operation, call.arguments(), out), null);
+    } catch (ValueInstantiationException refused) {
+      answer = failure(new OperationException(Code.INVALID, "not a call: " + reason(refused)));
     } catch (JsonProcessingException malformed) {
       answer =
           failure(
@@ -162,6 +237,12 @@ public final class ControlServer implements AutoCloseable {
       answer = failure(new OperationException(Code.INTERNAL, "a bug in filterd: " + bug));
     }
     write(answer, out);
+  }
+
+  /** What the record said, without what Jackson says around it. */
+  private static String reason(ValueInstantiationException refused) {
+    Throwable cause = refused.getCause();
+    return String.valueOf(cause == null ? refused.getOriginalMessage() : cause.getMessage());
   }
 
   private <A, R> JsonNode run(Operation<A, R> operation, JsonNode arguments, OutputStream out)
@@ -197,6 +278,7 @@ public final class ControlServer implements AutoCloseable {
   @Override
   public void close() throws IOException {
     listener.close();
+    deadlines.shutdownNow();
     for (SocketChannel channel : open) {
       channel.close();
     }

@@ -1,11 +1,37 @@
 package io.filterd.daemon.control;
 
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** The arguments of the operations. Paths are absolute. */
 public final class Requests {
   private Requests() {}
+
+  /** Refuses what was asked for without a field, or with null for it. */
+  private static void require(@Nullable Object value, String field) {
+    if (value == null) {
+      throw new IllegalArgumentException(field + ": is missing");
+    }
+  }
+
+  /** Refuses a path that no file system has. */
+  private static void requirePath(@Nullable String path, String field) {
+    require(path, field);
+    checkPath(path, field);
+  }
+
+  private static void checkPath(@Nullable String path, String field) {
+    if (path != null) {
+      try {
+        var _ = Path.of(path);
+      } catch (InvalidPathException wrong) {
+        throw new IllegalArgumentException(
+            field + ": " + wrong.getReason() + " (expected: a path)", wrong);
+      }
+    }
+  }
 
   /** Nothing more to say. */
   public record None() {}
@@ -20,7 +46,14 @@ public final class Requests {
    * @param withoutBackup whether keys may be made by a provider that was never backed up
    */
   public record CreateDisk(
-      String name, long sizeBytes, String policy, @Nullable String file, boolean withoutBackup) {}
+      String name, long sizeBytes, String policy, @Nullable String file, boolean withoutBackup) {
+    /** Checks what came from outside. */
+    public CreateDisk {
+      require(name, "name");
+      require(policy, "policy");
+      checkPath(file, "file");
+    }
+  }
 
   /**
    * Makes a disk with the content of another.
@@ -34,27 +67,60 @@ public final class Requests {
       String sourceFormat,
       String policy,
       @Nullable String file,
-      boolean withoutBackup) {}
+      boolean withoutBackup) {
+    /** Checks what came from outside. */
+    public ImportDisk {
+      require(name, "name");
+      requirePath(source, "source");
+      require(sourceFormat, "sourceFormat");
+      require(policy, "policy");
+      checkPath(file, "file");
+    }
+  }
 
   /**
    * Writes a disk's content, in the clear, to a new file.
    *
    * @param targetFormat {@code vmdk} or {@code raw}
    */
-  public record ExportDisk(String name, String target, String targetFormat) {}
+  public record ExportDisk(String name, String target, String targetFormat) {
+    /** Checks what came from outside. */
+    public ExportDisk {
+      require(name, "name");
+      requirePath(target, "target");
+      require(targetFormat, "targetFormat");
+    }
+  }
 
   /** Names a disk. */
-  public record Disk(String name) {}
+  public record Disk(String name) {
+    /** Checks what came from outside. */
+    public Disk {
+      require(name, "name");
+    }
+  }
 
   /**
    * Serves a disk.
    *
    * @param file the disk's file, for one the inventory does not know; else null
    */
-  public record AttachDisk(String name, @Nullable String file) {}
+  public record AttachDisk(String name, @Nullable String file) {
+    /** Checks what came from outside. */
+    public AttachDisk {
+      require(name, "name");
+      checkPath(file, "file");
+    }
+  }
 
   /** Gives a disk another policy. */
-  public record ApplyPolicy(String name, String policy) {}
+  public record ApplyPolicy(String name, String policy) {
+    /** Checks what came from outside. */
+    public ApplyPolicy {
+      require(name, "name");
+      require(policy, "policy");
+    }
+  }
 
   /** Names a key provider of the configuration; null for the default one. */
   public record Provider(@Nullable String provider) {}
@@ -65,10 +131,24 @@ public final class Requests {
    * @param file the backup
    * @param passphraseFile holds the passphrase that seals the backup
    */
-  public record ProviderBackup(@Nullable String provider, String file, String passphraseFile) {}
+  public record ProviderBackup(@Nullable String provider, String file, String passphraseFile) {
+    /** Checks what came from outside. */
+    public ProviderBackup {
+      requirePath(file, "file");
+      requirePath(passphraseFile, "passphraseFile");
+    }
+  }
 
   /** One operation, asked over the control socket. */
-  public record Call(String operation, com.fasterxml.jackson.databind.JsonNode arguments) {}
+  public record Call(String operation, com.fasterxml.jackson.databind.JsonNode arguments) {
+    /** Checks what came from outside. */
+    public Call {
+      require(operation, "operation");
+      if (arguments == null || !arguments.isObject()) {
+        throw new IllegalArgumentException("arguments: " + arguments + " (expected: an object)");
+      }
+    }
+  }
 
   /** One line of the answer: exactly one of the three is there. */
   public record Answer(
