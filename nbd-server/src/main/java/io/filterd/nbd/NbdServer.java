@@ -20,6 +20,7 @@ import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.channel.unix.PeerCredentials;
 import io.netty.util.concurrent.DefaultThreadFactory;
+import io.netty.util.internal.PlatformDependent;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
@@ -67,6 +68,7 @@ public final class NbdServer implements AutoCloseable {
    * @throws IOException if one can't be had, for example because it is in use; then none is
    */
   public static NbdServer start(NbdServerConfig config, Exports exports) throws IOException {
+    checkMemory(config);
     NbdServer server = new NbdServer(config, exports);
     try {
       for (SocketAddress address : config.listen()) {
@@ -256,6 +258,18 @@ public final class NbdServer implements AutoCloseable {
       loops.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly();
     } catch (InterruptedException stop) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Says so if the limits allow clients more memory than there is. */
+  private static void checkMemory(NbdServerConfig config) {
+    long most = PlatformDependent.maxDirectMemory();
+    if (config.maxTotalBytesInFlight() > most / 2) {
+      LOG.warn(
+          "maxTotalBytesInFlight: {} (expected: at most half of the {} bytes of native memory that"
+              + " the JVM may use, see -XX:MaxDirectMemorySize)",
+          config.maxTotalBytesInFlight(),
+          most);
     }
   }
 

@@ -1,7 +1,6 @@
 package io.filterd.nbd;
 
 import static io.filterd.nbd.wire.Protocol.BASE_ALLOCATION;
-import static io.filterd.nbd.wire.Protocol.BASE_NAMESPACE;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_FIXED_NEWSTYLE;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_NO_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_BLOCK_SIZE;
@@ -367,10 +366,7 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void listContexts(ChannelHandlerContext ctx, ContextRequest request) {
-    boolean wanted =
-        request.queries().isEmpty()
-            || request.queries().contains(BASE_NAMESPACE)
-            || request.queries().contains(BASE_ALLOCATION);
+    boolean wanted = request.empty() || request.baseNamespace() || request.baseAllocation();
     contexts(ctx, NBD_OPT_LIST_META_CONTEXT, request.export(), wanted, 0, () -> {});
   }
 
@@ -381,7 +377,7 @@ final class Negotiation extends ByteToMessageDecoder {
       throw new ProtocolException("NBD_OPT_SET_META_CONTEXT before NBD_OPT_STRUCTURED_REPLY");
     }
     ContextRequest request = ContextRequest.read(data);
-    boolean wanted = request.queries().contains(BASE_ALLOCATION);
+    boolean wanted = request.baseAllocation();
     contexts(
         ctx,
         NBD_OPT_SET_META_CONTEXT,

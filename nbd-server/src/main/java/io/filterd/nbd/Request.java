@@ -58,7 +58,11 @@ final class Request extends Workers.Task {
   static final int CACHE_STEP_BYTES = 1 << 20;
 
   /** A longer description of a range is cut; the client asks again from there. */
-  private static final int MAX_STATUS_EXTENTS = 1 << 14;
+  private static final int MAX_STATUS_EXTENTS = 1 << 10;
+
+  /** The longest such description. */
+  static final int MAX_STATUS_BYTES =
+      DATA_CHUNK_HEADER_BYTES + MAX_STATUS_EXTENTS * 2 * Integer.BYTES;
 
   /**
    * Shorter runs of zeros are sent as data: chunks should be multiples of this (proto.md,
@@ -150,7 +154,7 @@ final class Request extends Workers.Task {
       }
       fail(errorOf(failure), String.valueOf(failure.getMessage()));
     } catch (OutOfMemoryError full) {
-      LOG.error("{} no memory", this, full);
+      LOG.error("{} failed: {}", this, full.getMessage());
       fail(NBD_ENOMEM, "the server is out of memory");
     } catch (RuntimeException bug) {
       LOG.error("{} failed", this, bug);

@@ -1,5 +1,6 @@
 package io.filterd.nbd;
 
+import static io.filterd.nbd.wire.Protocol.NBD_CMD_BLOCK_STATUS;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_CACHE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_DISC;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
@@ -38,9 +39,10 @@ import org.slf4j.LoggerFactory;
  * its payload is waited for; the payload of a refused write is skipped, not stored. When the client
  * has too much in flight, or does not read its replies, nothing more is read from it.
  *
- * <p>Memory: what the workers have in hand for this client, and what they made for it and it has
- * not read, is charged: first to a small allowance of the connection's own, then to the budget that
- * all connections share. A request that finds the budget empty waits, and all behind it.
+ * <p>Memory: the data that is in hand for this client, and what was made for it and it has not
+ * read, is charged: first to a small allowance of the connection's own, then to the budget that all
+ * connections share. A request that finds the budget empty waits, and all behind it. While others
+ * wait for the budget, a client that holds some of it has to take or send its data fast.
  *
  * <p>Event-loop thread only, where nothing else is said. The only class that counts references of
  * buffers.
@@ -62,6 +64,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   /** How long a client may owe us something while others wait for the memory it holds. */
   private static final long CONTENDED_STALL_NANOS = TimeUnit.SECONDS.toNanos(5);
+
+  /** What it has to move in that time, so that dripping is no way to hold memory. */
+  private static final long CONTENDED_LEAST_BYTES = 8 << 20;
 
   private enum State {
     HEADER,
@@ -106,6 +111,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private long unsentAllowance;
 
   private long unsentBudget;
+  private int unsentReplies;
   private boolean flushPosted;
   private boolean sentWatched;
 
@@ -118,6 +124,14 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private @Nullable ScheduledFuture<?> stallCheck;
   private long lastProgressNanos;
   private long lastUnsentBytes;
+  private long receivedBytes;
+  private long queuedBytes;
+
+  /** Since when others wait for memory while this client holds some; what it had moved then. */
+  private long contendedSinceNanos;
+
+  private long movedBefore;
+  private boolean contended;
 
   // Written by the event loop, read by anyone who asks for figures.
   private volatile long requests;
@@ -205,7 +219,28 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         && System.nanoTime() - lastProgressNanos > stallNanos()) {
       warn(unsent > 0 ? "does not read its replies" : "stopped in the middle of a request");
       context().close();
+    } else if (drips(unsent)) {
+      warn("holds memory that others wait for, and takes or sends its data too slowly");
+      context().close();
     }
+  }
+
+  private boolean drips(long unsent) {
+    long moved = receivedBytes + queuedBytes - unsent;
+    boolean holds =
+        (state == State.PAYLOAD && current().heldFromBudget) || (unsent > 0 && unsentBudget > 0);
+    if (!holds || !sessions.budget().contended()) {
+      contended = false;
+      return false;
+    }
+    long now = System.nanoTime();
+    if (!contended || moved - movedBefore >= CONTENDED_LEAST_BYTES) {
+      contended = true;
+      contendedSinceNanos = now;
+      movedBefore = moved;
+      return false;
+    }
+    return now - contendedSinceNanos > CONTENDED_STALL_NANOS;
   }
 
   private void progress() {
@@ -221,6 +256,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   @Override
   public void channelRead(ChannelHandlerContext ctx, Object message) {
     ByteBuf in = (ByteBuf) message;
+    receivedBytes += in.readableBytes();
     progress();
     ByteBuf before = waiting;
     if (before != null) {
@@ -263,7 +299,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   }
 
   private boolean full(ChannelHandlerContext ctx) {
-    return inFlight >= sessions.config().maxRequestsInFlight()
+    // Replies are small, but what carries them is not: their number counts too.
+    return inFlight + unsentReplies >= sessions.config().maxRequestsInFlight()
         || bytesInFlight >= sessions.config().maxBytesInFlight()
         || !ctx.channel().isWritable();
   }
@@ -329,10 +366,10 @@ final class Transmission extends ChannelInboundHandlerAdapter {
             : terms.refusal(request.header);
     if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
       beginWrite(ctx, request, in);
-    } else if (request.refusal != null || tryHere(request, null)) {
+    } else if (request.refusal != null) {
       answer(ctx, request);
     } else {
-      handOver(ctx, request);
+      charge(ctx, request);
     }
   }
 
@@ -359,7 +396,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         return;
       }
     }
-    handOver(ctx, request);
+    charge(ctx, request);
   }
 
   /** Tries a short request on this thread; false if that is not for here, and nothing was done. */
@@ -377,8 +414,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     send(ctx, request);
   }
 
-  /** Leaves a request to the workers, as soon as there is memory for it and its payload is here. */
-  private void handOver(ChannelHandlerContext ctx, Request request) {
+  /** Has a request carried out as soon as there is memory for it. */
+  private void charge(ChannelHandlerContext ctx, Request request) {
     current = request;
     int bytes = memoryFor(request.header);
     request.heldBytes = bytes;
@@ -406,6 +443,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     return switch (header.command) {
       case NBD_CMD_READ, NBD_CMD_WRITE -> (int) header.length;
       case NBD_CMD_CACHE -> (int) Math.min(header.length, Request.CACHE_STEP_BYTES);
+      case NBD_CMD_BLOCK_STATUS -> Request.MAX_STATUS_BYTES;
       default -> 0;
     };
   }
@@ -423,7 +461,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
                 } else if (grantUnderWay) {
                   Request request = current();
                   current = null;
-                  release(request);
+                  sessions.budget().give(request.heldBytes);
+                  request.heldBytes = 0;
                   recycle(request);
                 }
               });
@@ -435,6 +474,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void granted(ChannelHandlerContext ctx) {
     Request request = current();
     state = State.HEADER;
+    bytesInFlight += request.heldBytes;
     if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
       int length = (int) request.header.length;
       try {
@@ -450,7 +490,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       return;
     }
     current = null;
-    submit(request);
+    if (tryHere(request, null)) {
+      holdUntilSent(request);
+      answer(ctx, request);
+    } else {
+      submit(request);
+    }
   }
 
   private void payload(ChannelHandlerContext ctx, ByteBuf in) {
@@ -495,7 +540,6 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void submit(Request request) {
     inFlight++;
     shownInFlight = inFlight;
-    bytesInFlight += request.heldBytes;
     sessions.workers().submit(lane, request);
   }
 
@@ -540,14 +584,18 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void completed(ChannelHandlerContext ctx, Request request) {
     inFlight--;
     shownInFlight = inFlight;
-    // What the reply holds is given back when it has left.
+    holdUntilSent(request);
+    send(ctx, request);
+  }
+
+  /** What a request was charged is given back when its reply has left. */
+  private void holdUntilSent(Request request) {
     if (request.heldFromBudget) {
       unsentBudget += request.heldBytes;
     } else {
       unsentAllowance += request.heldBytes;
     }
     request.heldBytes = 0;
-    send(ctx, request);
   }
 
   @SuppressWarnings("NonAtomicVolatileUpdate") // Only the event loop writes them.
@@ -566,6 +614,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     }
     request.reply = null;
     recycle(request);
+    unsentReplies++;
+    queuedBytes += reply.readableBytes();
     ctx.write(reply, ctx.voidPromise());
   }
 
@@ -587,6 +637,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   /** Gives back what a request was charged. */
   private void release(Request request) {
+    bytesInFlight -= request.heldBytes;
     if (request.heldFromBudget) {
       sessions.budget().give(request.heldBytes);
     } else {
@@ -610,11 +661,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   private void flush(ChannelHandlerContext ctx) {
     ctx.flush();
-    if (unsentBudget + unsentAllowance == 0) {
+    if (unsentReplies == 0) {
       return;
     }
     if (unsentBytes() == 0) {
       allSent();
+      resume(ctx);
     } else if (!sentWatched) {
       sentWatched = true;
       ctx.writeAndFlush(Unpooled.EMPTY_BUFFER)
@@ -635,6 +687,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     allowanceUsed -= (int) unsentAllowance;
     unsentAllowance = 0;
     unsentBudget = 0;
+    unsentReplies = 0;
     if (budget > 0) {
       sessions.budget().give(budget);
     }

@@ -38,6 +38,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -500,6 +501,94 @@ final class TransmissionTest {
       small.write(0, data);
       assertThat(small.read(0, 32 * MIB)).isEqualTo(data);
       assertThat(first.atEnd()).isTrue();
+    }
+  }
+
+  @Test
+  void endsClientsThatDripWhileOthersWaitForMemory() throws Exception {
+    try (RawClient first = connect("disk", false);
+        RawClient second = connect("disk", false);
+        RawClient victim = connect("slow", false)) {
+      slow.letGo();
+      for (RawClient greedy : List.of(first, second)) {
+        greedy.sendRequest(0, NBD_CMD_WRITE, 1, 0, 32 * MIB);
+      }
+      await().until(() -> server.connections().size() == 3);
+      Thread dripping = Thread.ofVirtual().start(() -> drip(first, second));
+
+      // It waits for the memory that they hold, and gets it.
+      byte[] data = random(MIB, 9);
+      victim.write(0, data);
+      assertThat(victim.read(0, MIB)).isEqualTo(data);
+      await().until(() -> !dripping.isAlive());
+    }
+  }
+
+  /** Sends a byte to each now and then, until one of them is ended. */
+  private static void drip(RawClient... clients) {
+    await()
+        .pollInterval(Duration.ofMillis(300))
+        .atMost(Duration.ofSeconds(30))
+        .until(
+            () -> {
+              int ended = 0;
+              for (RawClient client : clients) {
+                try {
+                  client.send((byte) 0);
+                } catch (IOException dropped) {
+                  ended++;
+                }
+              }
+              return ended > 0;
+            });
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void holdsLittleForClientsThatReadNothing(boolean structured) throws Exception {
+    List<RawClient> deaf = new ArrayList<>();
+    Runtime heap = Runtime.getRuntime();
+    System.gc();
+    long heapBefore = heap.totalMemory() - heap.freeMemory();
+    try {
+      for (int i = 0; i < 40; i++) {
+        RawClient client =
+            new RawClient(server.addresses().getFirst(), 4096).go("disk", structured);
+        deaf.add(client);
+        byte[] requests =
+            RawClient.bytes(
+                to -> {
+                  for (int j = 0; j < 20_000; j++) {
+                    // Unknown commands, and reads that are done on the event loop.
+                    to.write(
+                        RawClient.request(0, j % 2 == 0 ? ANY_UNKNOWN_COMMAND : 0, j, 0, 4096));
+                  }
+                });
+        Thread.ofVirtual().start(() -> sendWhatIsTaken(client, requests));
+      }
+      try (RawClient other = connect("disk", false)) {
+        await()
+            .during(Duration.ofSeconds(1))
+            .atMost(Duration.ofSeconds(10))
+            .until(
+                () -> {
+                  assertThat(other.read(0, 4096)).hasSize(4096);
+                  System.gc();
+                  return heap.totalMemory() - heap.freeMemory() - heapBefore < 24 * MIB;
+                });
+      }
+    } finally {
+      for (RawClient client : deaf) {
+        client.close();
+      }
+    }
+  }
+
+  private static void sendWhatIsTaken(RawClient client, byte[] bytes) {
+    try {
+      client.send(bytes);
+    } catch (IOException ended) {
+      // That is the end of it.
     }
   }
 

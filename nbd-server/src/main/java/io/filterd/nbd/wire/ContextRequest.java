@@ -1,21 +1,18 @@
 package io.filterd.nbd.wire;
 
 import io.netty.buffer.ByteBuf;
-import java.util.ArrayList;
-import java.util.List;
 
 /**
- * The data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT.
+ * The data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT. Of the queries only what this
+ * server knows is kept, so that many of them take no memory.
  *
  * @param export the export's name; empty for the default export
- * @param queries what is asked for, known or not
+ * @param empty whether there was no query
+ * @param baseNamespace whether all contexts of {@code base:} are asked for
+ * @param baseAllocation whether {@code base:allocation} is asked for
  */
-public record ContextRequest(String export, List<String> queries) {
-  /** Copies the list. */
-  public ContextRequest {
-    queries = List.copyOf(queries);
-  }
-
+public record ContextRequest(
+    String export, boolean empty, boolean baseNamespace, boolean baseAllocation) {
   /**
    * Reads all of {@code data}.
    *
@@ -24,19 +21,18 @@ public record ContextRequest(String export, List<String> queries) {
   public static ContextRequest read(ByteBuf data) throws ProtocolException {
     String export = Strings.read(data, Fields.u32(data, "name length"), "export name");
     long count = Fields.u32(data, "number of queries");
-    // Each query takes four bytes at least; that bounds their number by what was received.
-    if (count > data.readableBytes() / Integer.BYTES) {
-      throw new ProtocolException(
-          "number of queries: " + count + " (expected: <= " + data.readableBytes() / 4 + ")");
-    }
-    List<String> queries = new ArrayList<>();
+    boolean baseNamespace = false;
+    boolean baseAllocation = false;
     for (long i = 0; i < count; i++) {
-      queries.add(readQuery(data));
+      // Each query takes four bytes at least, so that the data bounds their number.
+      String query = readQuery(data);
+      baseNamespace |= query.equals(Protocol.BASE_NAMESPACE);
+      baseAllocation |= query.equals(Protocol.BASE_ALLOCATION);
     }
     if (data.isReadable()) {
       throw new ProtocolException("queries: " + data.readableBytes() + " bytes too many");
     }
-    return new ContextRequest(export, queries);
+    return new ContextRequest(export, count == 0, baseNamespace, baseAllocation);
   }
 
   private static String readQuery(ByteBuf data) throws ProtocolException {

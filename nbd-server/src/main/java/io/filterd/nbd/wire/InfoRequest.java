@@ -1,21 +1,15 @@
 package io.filterd.nbd.wire;
 
 import io.netty.buffer.ByteBuf;
-import java.util.Set;
-import java.util.TreeSet;
 
 /**
  * The data of NBD_OPT_INFO and NBD_OPT_GO.
  *
  * @param name the export's name; empty for the default export
- * @param types the types of information that are asked for, known or not
+ * @param types the types of information that are asked for, as bits; those from 64 on are left out,
+ *     so that many of them take no memory
  */
-public record InfoRequest(String name, Set<Integer> types) {
-  /** Copies the set. */
-  public InfoRequest {
-    types = Set.copyOf(types);
-  }
-
+public record InfoRequest(String name, long types) {
   /**
    * Reads all of {@code data}.
    *
@@ -28,15 +22,16 @@ public record InfoRequest(String name, Set<Integer> types) {
       throw new ProtocolException(
           "information requests: " + data.readableBytes() + " bytes (expected: 2 x " + count + ")");
     }
-    Set<Integer> types = new TreeSet<>();
+    long types = 0;
     for (int i = 0; i < count; i++) {
-      types.add(data.readUnsignedShort());
+      int type = data.readUnsignedShort();
+      types |= type < Long.SIZE ? 1L << type : 0;
     }
     return new InfoRequest(name, types);
   }
 
-  /** Whether information of this type is asked for. */
+  /** Whether information of this type, one below 64, is asked for. */
   public boolean asksFor(int type) {
-    return types.contains(type);
+    return (types >>> type & 1) != 0;
   }
 }
