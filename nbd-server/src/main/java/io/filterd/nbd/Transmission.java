@@ -436,6 +436,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       request.heldFromBudget = false;
       allowanceUsed += request.heldBytes;
       granted(ctx);
+      postFlush(ctx);
     }
   }
 
@@ -457,6 +458,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
               () -> {
                 if (state == State.BUDGET) {
                   granted(ctx);
+                  postFlush(ctx);
                   resume(ctx);
                 } else if (grantUnderWay) {
                   Request request = current();

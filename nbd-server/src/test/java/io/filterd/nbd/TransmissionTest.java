@@ -524,6 +524,22 @@ final class TransmissionTest {
     }
   }
 
+  @Test
+  void answersAReadThatHadToWaitForMemory() throws Exception {
+    try (RawClient first = connect("disk", false);
+        RawClient second = connect("disk", false);
+        RawClient victim = connect("disk", false)) {
+      for (RawClient greedy : List.of(first, second)) {
+        greedy.sendRequest(0, NBD_CMD_WRITE, 1, 0, 32 * MIB);
+      }
+      await().until(() -> server.connections().size() == 3);
+      victim.sendRequest(0, NBD_CMD_READ, 2, 0, 128 << 10);
+      first.reset();
+
+      assertThat(victim.readSimple(128 << 10).cookie()).isEqualTo(2);
+    }
+  }
+
   /** Sends a byte to each now and then, until one of them is ended. */
   private static void drip(RawClient... clients) {
     await()
