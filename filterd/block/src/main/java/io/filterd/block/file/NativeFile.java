@@ -12,9 +12,13 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /** A file used by the C library's calls. */
 final class NativeFile extends BlockFile {
+  private static final long LOOKING_NANOS = TimeUnit.SECONDS.toNanos(1);
+
   private static final int S_IFREG = 0x8000;
   private static final int S_IFDIR = 0x4000;
 
@@ -107,8 +111,15 @@ final class NativeFile extends BlockFile {
   @Override
   public void lock() throws IOException {
     if (access() == Access.READ_WRITE) {
-      // A write lock on every byte keeps out everybody: qemu's bytes are among them.
-      claim(LinuxCalls.F_WRLCK, 0, 0);
+      // A write lock on every byte keeps out everybody: qemu's bytes are among them. Those who only
+      // look at a file, to show what it is, have it for a moment: that long it is waited for.
+      long start = System.nanoTime();
+      while (taken(LinuxCalls.F_WRLCK, 0, 0)) {
+        if (System.nanoTime() - start > LOOKING_NANOS) {
+          throw inUse(path());
+        }
+        LockSupport.parkNanos(LOOKING_NANOS / 50);
+      }
       return;
     }
     // As qemu does for a reader: first say what we do and forbid, then look what others say. Two
@@ -122,14 +133,22 @@ final class NativeFile extends BlockFile {
   }
 
   private void claim(short type, long start, long length) throws IOException {
+    if (taken(type, start, length)) {
+      throw inUse(path());
+    }
+  }
+
+  /** Takes a lock, if nobody has one that does not go with it. */
+  private boolean taken(short type, long start, long length) throws IOException {
     int result = LinuxCalls.lock(descriptor(), type, start, length);
     if (result == -LinuxCalls.EAGAIN || result == -LinuxCalls.EACCES) {
-      throw inUse(path());
+      return true;
     }
     if (result < 0) {
       throw new FileSystemException(
           path().toString(), null, "can't be locked: " + LinuxCalls.text(-result));
     }
+    return false;
   }
 
   private void test(long start) throws IOException {
