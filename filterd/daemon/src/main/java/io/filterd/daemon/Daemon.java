@@ -37,6 +37,7 @@ public final class Daemon implements AutoCloseable {
    */
   public static Daemon start(DaemonConfig config) throws OperationException {
     ProcessSecrecy.apply();
+    checkPolicies(config);
     Host host = Host.open(config);
     NbdServer nbd = null;
     ControlServer control = null;
@@ -69,6 +70,17 @@ public final class Daemon implements AutoCloseable {
         }
         host.close();
       }
+    }
+  }
+
+  /** Without its policies no disk could be served, which is better said at once. */
+  private static void checkPolicies(DaemonConfig config) throws OperationException {
+    if (!Files.isDirectory(config.policies())) {
+      throw new OperationException(
+          Code.INVALID,
+          "policies: "
+              + config.policies()
+              + " (expected: a folder with storage policies: copy conf/policies, or name another)");
     }
   }
 

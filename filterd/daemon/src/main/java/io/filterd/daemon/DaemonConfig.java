@@ -1,5 +1,6 @@
 package io.filterd.daemon;
 
+import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.nbd.NbdServerConfig;
@@ -121,10 +122,21 @@ public record DaemonConfig(
     Keys keys = keys(root.map("keys"), state);
     YamlMap crypto = root.map("crypto");
     String engine = crypto.text("engine");
+    if (engine != null && !engine.equals(XtsEngines.AUTO) && !XtsEngines.names().contains(engine)) {
+      crypto.problem(
+          "engine",
+          engine + " (expected: auto or one of " + String.join(", ", XtsEngines.names()) + ")");
+    }
     crypto.end();
     root.end();
     return new DaemonConfig(
-        state, disks, policies, controlConfig, nbd, keys, engine == null ? "auto" : engine);
+        state,
+        disks,
+        policies,
+        controlConfig,
+        nbd,
+        keys,
+        engine == null ? XtsEngines.AUTO : engine);
   }
 
   private static Path path(YamlMap map, String key, Path folder, String otherwise) {

@@ -22,9 +22,16 @@ public final class PolicyCheck {
     FilterCatalog catalog = FilterRegistry.load().catalog();
     List<String> problems = new ArrayList<>();
     for (Path file : files) {
-      PolicyFolder.check(file, catalog).problems().stream()
-          .map(Problem::toString)
-          .forEach(problems::add);
+      try {
+        PolicyFolder.check(file, catalog).problems().stream()
+            .map(Problem::toString)
+            .forEach(problems::add);
+      } catch (OperationException unreadable) {
+        if (files.size() == 1) {
+          throw unreadable;
+        }
+        problems.add(unreadable.getMessage());
+      }
     }
     if (!problems.isEmpty()) {
       throw new OperationException(

@@ -35,6 +35,7 @@ class DaemonConfigTest {
             control: {mode: "0999"}
             nbd: {listen: [{tcp: nowhere}, {}], workers: 0, wrokers: 1}
             keys: {default: none}
+            crypto: {engine: fast}
             """);
 
     OperationException failure =
@@ -42,7 +43,7 @@ class DaemonConfigTest {
 
     assertThat(failure.code()).isEqualTo(OperationException.Code.INVALID);
     assertThat(failure.details())
-        .hasSize(6)
+        .hasSize(7)
         .allMatch(detail -> detail.startsWith(file + ":"))
         .anyMatch(detail -> detail.contains("did you mean workers?"));
   }

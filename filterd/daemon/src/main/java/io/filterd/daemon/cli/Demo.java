@@ -27,8 +27,9 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "demo",
     description = {
-      "Serve an encrypted disk and print commands to try it with: a new thin one of 1 GiB,",
-      "or one with the content of your own VMDK. Ctrl-C ends it and removes what it made."
+      "Serve an encrypted disk, and print commands to try it with.",
+      "A new thin disk of 1 GiB, or one with the content of your own VMDK. Ctrl-C ends it, and",
+      "removes what it made."
     })
 final class Demo implements Callable<Integer> {
   private static final String DISK = "vm1/disk0";
@@ -113,6 +114,10 @@ final class Demo implements Callable<Integer> {
 
   private int freePort() throws OperationException {
     int wanted = port < 0 ? NBD_PORT : port;
+    if (wanted > 65_535) {
+      throw new OperationException(
+          Code.INVALID, "--port: " + wanted + " (expected: 0..65535, and 0 takes a free one)");
+    }
     try (ServerSocket probe = new ServerSocket()) {
       probe.setReuseAddress(true);
       probe.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), wanted));
