@@ -81,10 +81,10 @@ final class DiskServing {
       boolean served = false;
       try {
         inventory.put(new DiskRecord(name, record.file(), true));
-        attachments.remove(name); // A locked one.
-        if (!attachments.begin(name)) {
-          throw new IllegalStateException("disk " + name + ": is being attached");
+        if (attachments.lockedBecause(name).isPresent()) {
+          attachments.remove(name);
         }
+        attachments.begin(name); // Unless it was announced: then its clients wait already.
         attachments.attached(name, stack);
         served = true;
       } finally {
@@ -224,7 +224,8 @@ final class DiskServing {
   void reattach(DiskRecord disk) {
     changes.lock();
     try {
-      if (attachments.contains(disk.name())) { // Else it was detached meanwhile.
+      // Else it was detached or attached by command meanwhile.
+      if (attachments.contains(disk.name()) && attachments.stack(disk.name()).isEmpty()) {
         open(disk);
       }
     } finally {
