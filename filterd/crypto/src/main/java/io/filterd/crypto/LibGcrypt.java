@@ -9,6 +9,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.NoSuchElementException;
 import java.util.Optional;
@@ -57,6 +58,10 @@ final class LibGcrypt {
   private final MemorySegment decrypt;
   private final MemorySegment close;
 
+  // A handle and a key that protect nothing. Guarded by decoyKey.
+  private final long decoy;
+  private final MemorySegment decoyKey = Arena.global().allocate(XtsEngine.DEK_BYTES);
+
   private LibGcrypt(SymbolLookup library) {
     this.open = library.findOrThrow("gcry_cipher_open");
     this.setKey = library.findOrThrow("gcry_cipher_setkey");
@@ -66,6 +71,9 @@ final class LibGcrypt {
     this.close = library.findOrThrow("gcry_cipher_close");
     this.version =
         initialize(library.findOrThrow("gcry_check_version"), library.findOrThrow("gcry_control"));
+    this.decoy = openXts();
+    // The library refuses two equal halves.
+    decoyKey.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
   }
 
   private static final class Installed {
@@ -118,28 +126,52 @@ final class LibGcrypt {
 
   /** An AES-256-XTS key schedule for both directions. */
   XtsContext xts(SecretBytes dek) {
+    Context context = new Context(openXts());
+    try {
+      setKey(context.handle, dek.segment());
+      return context;
+    } catch (IllegalStateException failure) {
+      context.close();
+      throw failure;
+    } finally {
+      overwriteRegisters();
+    }
+  }
+
+  private long openXts() {
+    int error;
     long handle;
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment out = arena.allocate(JAVA_LONG);
-      int error = (int) OPEN.invokeExact(open, out, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_XTS, 0);
-      check(error, "gcry_cipher_open");
+      error = (int) OPEN.invokeExact(open, out, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_XTS, 0);
       handle = out.get(JAVA_LONG, 0);
     } catch (Throwable broken) {
       throw Libc.unexpected(broken);
     }
-    Context context = new Context(handle);
+    check(error, "gcry_cipher_open");
+    return handle;
+  }
+
+  private void setKey(long handle, MemorySegment key) {
     int error;
     try {
-      MemorySegment key = dek.segment();
       error = (int) SET_KEY.invokeExact(setKey, handle, key, key.byteSize());
     } catch (Throwable broken) {
       throw Libc.unexpected(broken);
     }
-    if (error != 0) {
-      context.close();
-    }
     check(error, "gcry_cipher_setkey");
-    return context;
+  }
+
+  /**
+   * Sets a key that protects nothing. Setting a key copies its schedules, and the C library's copy
+   * leaves the last of them in vector registers that no cipher clears; a stub of the virtual
+   * machine may save those on the thread's stack, where they would stay. The same call with another
+   * key puts that key's schedules in the same registers.
+   */
+  private void overwriteRegisters() {
+    synchronized (decoyKey) {
+      setKey(decoy, decoyKey);
+    }
   }
 
   private final class Context extends NativeContext {
