@@ -5,19 +5,23 @@ import io.filterd.block.BlockException;
 import java.util.List;
 import java.util.Optional;
 
-/** The devices a server offers. Called during negotiation, from many threads; may block. */
+/**
+ * The devices a server offers, and to whom: the owner of the devices decides for each client what
+ * it sees, and whether it may write. Called during negotiation, from many threads; may block.
+ */
 public interface Exports {
-  /** The names a client may list, in order. */
-  List<String> names();
+  /** The names this client may list, in order. */
+  List<String> names(Client client);
 
   /**
-   * Opens the export of this name, if there is one; the session closes the lease. The empty name
-   * asks for the default export.
+   * Opens the export of this name for this client, if there is one; the session closes the lease.
+   * The empty name asks for the default export. A client that may only read gets a {@link
+   * Lease#readOnly} lease; one that may not know of the export gets none.
    *
    * @throws BlockException if the export is known but can't be had now; clients are told its
    *     message
    */
-  Optional<Lease> open(String name) throws BlockException;
+  Optional<Lease> open(String name, Client client) throws BlockException;
 
   /**
    * One export, which is also the default. The device stays the caller's, who closes it after the

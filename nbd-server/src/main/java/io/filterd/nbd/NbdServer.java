@@ -150,28 +150,28 @@ public final class NbdServer implements AutoCloseable {
 
   @SuppressWarnings("FutureReturnValueIgnored") // Nobody waits for a refused connection to be gone.
   private void accept(Channel channel) {
-    String peer = peer(channel);
+    Client client = Client.from(origin(channel));
     if (!sessions.admit(channel)) {
-      LOG.warn("peer={} refused: {} connections", peer, config.maxConnections());
+      LOG.warn("peer={} refused: {} connections", client, config.maxConnections());
       channel.close();
       return;
     }
-    channel.pipeline().addLast(new Negotiation(sessions, peer));
+    channel.pipeline().addLast(new Negotiation(sessions, client));
   }
 
-  /** Who is there, for people: an address, or who the kernel says has the other end. */
-  private static String peer(Channel channel) {
+  /** Where a client is: an address, or who the kernel says has the other end. */
+  private static Client.Origin origin(Channel channel) {
     if (channel instanceof EpollDomainSocketChannel unix) {
       try {
         PeerCredentials other = unix.peerCredentials();
-        return "unix:pid=" + other.pid() + ",uid=" + other.uid();
+        return new Client.Origin.Unix(other.pid(), other.uid(), other.gids()[0]);
       } catch (IOException gone) {
-        return "unix";
+        return new Client.Origin.Unknown("unix");
       }
     }
     return channel.remoteAddress() instanceof InetSocketAddress inet
-        ? inet.getAddress().getHostAddress() + ":" + inet.getPort()
-        : "unix";
+        ? new Client.Origin.Tcp(inet)
+        : new Client.Origin.Unknown("unix");
   }
 
   /** Where the server listens, in the order of the configuration, with the ports it was given. */

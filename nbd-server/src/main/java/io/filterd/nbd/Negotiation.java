@@ -37,6 +37,7 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
 import io.netty.util.concurrent.ScheduledFuture;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -74,7 +75,7 @@ final class Negotiation extends ByteToMessageDecoder {
   private record Context(String export, boolean allocation) {}
 
   private final Sessions sessions;
-  private final String peer;
+  private final Client client;
   private State state = State.CLIENT_FLAGS;
   private boolean noZeroes;
   private boolean structuredReplies;
@@ -84,10 +85,10 @@ final class Negotiation extends ByteToMessageDecoder {
   private long skip;
   private @Nullable ScheduledFuture<?> timeout;
 
-  /** A handshake with {@code peer} on behalf of these sessions' server. */
-  Negotiation(Sessions sessions, String peer) {
+  /** A handshake with a client on behalf of these sessions' server. */
+  Negotiation(Sessions sessions, Client client) {
     this.sessions = sessions;
-    this.peer = peer;
+    this.client = client;
   }
 
   @Override
@@ -105,7 +106,7 @@ final class Negotiation extends ByteToMessageDecoder {
             .schedule(
                 () -> {
                   if (state != State.ENDED) {
-                    LOG.debug("peer={} handshake timed out", peer);
+                    LOG.debug("peer={} handshake timed out", client);
                     ctx.close();
                   }
                 },
@@ -130,7 +131,7 @@ final class Negotiation extends ByteToMessageDecoder {
 
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-    LOG.debug("peer={} connection lost: {}", peer, cause.toString());
+    LOG.debug("peer={} connection lost: {}", client, cause.toString());
     ctx.close();
   }
 
@@ -247,7 +248,7 @@ final class Negotiation extends ByteToMessageDecoder {
         default -> refuse(ctx, number, NBD_REP_ERR_UNSUP, "option " + number + " is unknown");
       }
     } catch (ProtocolException broken) {
-      LOG.debug("peer={} option={} {}", peer, number, broken.getMessage());
+      LOG.debug("peer={} option={} {}", client, number, broken.getMessage());
       refuse(ctx, number, NBD_REP_ERR_INVALID, String.valueOf(broken.getMessage()));
     }
   }
@@ -285,7 +286,7 @@ final class Negotiation extends ByteToMessageDecoder {
     empty(data, "NBD_OPT_LIST");
     ask(
         ctx,
-        sessions::names,
+        (Consumer<Optional<List<String>>> answer) -> sessions.names(client, answer),
         names -> {
           if (names.isEmpty()) {
             refuse(
@@ -414,7 +415,7 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void open(ChannelHandlerContext ctx, String name, Consumer<Opening> then) {
-    ask(ctx, answer -> sessions.open(name, answer), then);
+    ask(ctx, answer -> sessions.open(name, client, answer), then);
   }
 
   /** Has another thread find something out, and goes on with its answer when that is here. */
@@ -476,7 +477,7 @@ final class Negotiation extends ByteToMessageDecoder {
   private void begin(ChannelHandlerContext ctx, Hold hold, Terms terms) {
     state = State.ENDED;
     ctx.channel().config().setAutoRead(true);
-    ctx.pipeline().addLast(new Transmission(sessions, hold, peer, terms));
+    ctx.pipeline().addLast(new Transmission(sessions, hold, client.toString(), terms));
     ctx.pipeline().remove(this);
   }
 
@@ -501,7 +502,7 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void drop(ChannelHandlerContext ctx, String broken) {
-    LOG.warn("peer={} dropped in the handshake: {}", peer, broken);
+    LOG.warn("peer={} dropped in the handshake: {}", client, broken);
     state = State.ENDED;
     ctx.close();
   }

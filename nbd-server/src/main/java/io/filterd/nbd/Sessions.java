@@ -98,13 +98,13 @@ final class Sessions {
     return connections;
   }
 
-  /** Asks for the names of the exports; the answer comes on another thread, empty for a bug. */
-  void names(Consumer<Optional<List<String>>> then) {
+  /** Asks which exports a client may list; the answer comes on another thread, empty for a bug. */
+  void names(Client client, Consumer<Optional<List<String>>> then) {
     openers.execute(
         () -> {
           Optional<List<String>> names = Optional.empty();
           try {
-            names = Optional.of(exports.names());
+            names = Optional.of(exports.names(client));
           } catch (RuntimeException bug) {
             LOG.error("exports could not be listed", bug);
           }
@@ -112,17 +112,17 @@ final class Sessions {
         });
   }
 
-  /** Opens an export; the answer comes on another thread. */
-  void open(String name, Consumer<Opening> then) {
+  /** Opens an export for a client; the answer comes on another thread. */
+  void open(String name, Client client, Consumer<Opening> then) {
     Hold hold = new Hold(name);
     holds.add(hold);
-    openers.execute(() -> then.accept(openNow(name, hold)));
+    openers.execute(() -> then.accept(openNow(name, client, hold)));
   }
 
-  private Opening openNow(String name, Hold hold) {
+  private Opening openNow(String name, Client client, Hold hold) {
     Opening answer;
     try {
-      Optional<Exports.Lease> lease = exports.open(name);
+      Optional<Exports.Lease> lease = exports.open(name, client);
       if (lease.isPresent()) {
         hold.opened(lease.get());
         return new Opening.Opened(hold);

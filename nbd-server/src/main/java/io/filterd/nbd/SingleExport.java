@@ -7,12 +7,12 @@ import java.util.Optional;
 /** One device under one name, which is also the default. */
 record SingleExport(String name, BlockDevice device) implements Exports {
   @Override
-  public List<String> names() {
+  public List<String> names(Client client) {
     return List.of(name);
   }
 
   @Override
-  public Optional<Lease> open(String asked) {
+  public Optional<Lease> open(String asked, Client client) {
     return asked.isEmpty() || asked.equals(name)
         ? Optional.of(new SharedLease(name, device))
         : Optional.empty();

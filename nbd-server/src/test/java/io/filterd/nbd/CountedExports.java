@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** Some devices by name, the first one the default; counts the leases that are open. */
@@ -14,6 +15,7 @@ final class CountedExports implements Exports {
 
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private final Map<String, BlockException> refusals = new LinkedHashMap<>();
+  private final List<Client> clients = new CopyOnWriteArrayList<>();
   private final AtomicInteger open = new AtomicInteger();
 
   CountedExports with(String name, BlockDevice device) {
@@ -31,17 +33,24 @@ final class CountedExports implements Exports {
     return this;
   }
 
+  /** The client that asked last. */
+  Client lastClient() {
+    return clients.getLast();
+  }
+
   int openLeases() {
     return open.get();
   }
 
   @Override
-  public List<String> names() {
+  public List<String> names(Client client) {
+    clients.add(client);
     return List.copyOf(entries.keySet());
   }
 
   @Override
-  public Optional<Lease> open(String asked) throws BlockException {
+  public Optional<Lease> open(String asked, Client client) throws BlockException {
+    clients.add(client);
     BlockException refusal = refusals.get(asked);
     if (refusal != null) {
       throw refusal;

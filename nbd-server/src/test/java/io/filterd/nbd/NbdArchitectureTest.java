@@ -46,7 +46,7 @@ class NbdArchitectureTest {
         .and()
         .areTopLevelClasses()
         .should()
-        .haveNameMatching(".*\\.(NbdServer|NbdServerConfig|Exports|ConnectionInfo)")
+        .haveNameMatching(".*\\.(NbdServer|NbdServerConfig|Exports|Client|ConnectionInfo)")
         .check(CLASSES);
   }
 }

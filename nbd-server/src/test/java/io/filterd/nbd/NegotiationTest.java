@@ -37,14 +37,19 @@ import io.netty.buffer.ByteBufAllocatorMetricProvider;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -59,6 +64,8 @@ final class NegotiationTest {
           .withReadOnly("vm1/größe", new MemoryDevice(4096), "for looking only")
           .withRefused("locked", Reason.IO_ERROR, "its key can't be had: see the log")
           .withRefused("ending", Reason.SHUTTING_DOWN, "is being detached");
+  @TempDir Path folder;
+
   private NbdServer server = start(Duration.ofSeconds(10));
 
   private NbdServer start(Duration handshakeTimeout) {
@@ -122,6 +129,31 @@ final class NegotiationTest {
 
       assertThat(type(client.ask(NBD_OPT_STARTTLS))).isEqualTo(NBD_REP_ERR_UNSUP);
       assertThat(type(client.ask(NBD_OPT_GO, infoData("disk")))).isEqualTo(NBD_REP_ACK);
+    }
+  }
+
+  @Test
+  void tellsTheOwnerOfTheExportsWhoAsks() throws Exception {
+    Path socket = folder.resolve("nbd.sock");
+    try (NbdServer unix =
+            NbdServer.start(
+                NbdServerConfig.on(List.of(UnixDomainSocketAddress.of(socket))), exports);
+        RawClient client = connect();
+        SocketChannel channel = SocketChannel.open(UnixDomainSocketAddress.of(socket))) {
+      client.greet();
+      client.ask(NBD_OPT_LIST);
+      assertThat(exports.lastClient().origin())
+          .isEqualTo(new Client.Origin.Tcp(client.localAddress()));
+      assertThat(exports.lastClient().identity()).isEqualTo(new Client.Identity.Unproven());
+
+      channel.write(ByteBuffer.allocate(4).putInt(3).flip());
+      channel.write(ByteBuffer.wrap(option(NBD_OPT_LIST)));
+      int uid = (int) Files.getAttribute(socket, "unix:uid");
+      int gid = (int) Files.getAttribute(socket, "unix:gid");
+      int pid = (int) ProcessHandle.current().pid();
+      await()
+          .until(() -> exports.lastClient().origin().equals(new Client.Origin.Unix(pid, uid, gid)));
+      assertThat(unix.addresses()).hasSize(1);
     }
   }
 

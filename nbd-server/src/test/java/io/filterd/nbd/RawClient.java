@@ -276,6 +276,10 @@ final class RawClient implements AutoCloseable {
     assertThat(readReply()).isEqualTo(new Reply(78, 0, "", List.of()));
   }
 
+  InetSocketAddress localAddress() {
+    return (InetSocketAddress) socket.getLocalSocketAddress();
+  }
+
   /** Whether the server has closed the connection, with nothing more to say. */
   boolean atEnd() throws IOException {
     try {

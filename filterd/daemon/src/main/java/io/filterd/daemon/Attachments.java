@@ -4,6 +4,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.inventory.DiskName;
+import io.filterd.nbd.Client;
 import io.filterd.nbd.Exports;
 import io.filterd.vmdk.EncryptionMetadata;
 import java.time.Duration;
@@ -149,12 +150,12 @@ final class Attachments implements Exports {
   }
 
   @Override
-  public List<String> names() {
+  public List<String> names(Client client) {
     return slots.keySet().stream().map(DiskName::toString).toList();
   }
 
   @Override
-  public Optional<Lease> open(String export) throws BlockException {
+  public Optional<Lease> open(String export, Client client) throws BlockException {
     DiskName name = find(export);
     Slot slot = name == null ? null : slots.get(name);
     if (name == null || slot == null) {

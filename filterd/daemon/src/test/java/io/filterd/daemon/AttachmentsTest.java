@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.filterd.block.BlockException;
 import io.filterd.inventory.DiskName;
+import io.filterd.nbd.Client;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.CreateOptions;
@@ -19,6 +20,8 @@ import org.junit.jupiter.api.io.TempDir;
 
 class AttachmentsTest {
   private static final DiskName NAME = DiskName.parse("vm/disk");
+  private static final Client CLIENT =
+      new Client(new Client.Origin.Unix(1, 0, 0), new Client.Identity.Unproven());
 
   @TempDir Path folder;
 
@@ -42,11 +45,12 @@ class AttachmentsTest {
 
       assertThat(attachments.endUses(NAME, Duration.ZERO)).isTrue();
       attachments.end(NAME);
-      assertThatThrownBy(() -> attachments.open("vm/disk")).hasMessageContaining("detached");
+      assertThatThrownBy(() -> attachments.open("vm/disk", CLIENT))
+          .hasMessageContaining("detached");
       assertThat(attachments.use(NAME)).isEmpty();
       attachments.resume(NAME);
 
-      assertThat(attachments.open("vm/disk")).isPresent();
+      assertThat(attachments.open("vm/disk", CLIENT)).isPresent();
       assertThat(attachments.use(NAME)).isPresent();
     }
   }
