@@ -45,6 +45,11 @@ public interface Exports {
     /** Whether this session may only read, whatever the device can do. */
     boolean readOnly();
 
+    /** The metadata contexts it has beside {@code base:allocation}; at most 31, names differ. */
+    default List<MetaContext> contexts() {
+      return List.of();
+    }
+
     /** Ends the use; the device itself stays open for others. Called once, and may block. */
     @Override
     void close();

@@ -1,5 +1,7 @@
 package io.filterd.nbd;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -13,6 +15,7 @@ final class Hold {
   private final CountDownLatch settled = new CountDownLatch(1);
   private final CountDownLatch ended = new CountDownLatch(1);
   private volatile Exports.@Nullable Lease lease;
+  private volatile List<MetaContext> contexts = List.of();
   private volatile @Nullable Transmission user;
   private volatile boolean revoked;
 
@@ -23,6 +26,14 @@ final class Hold {
 
   /** The export is open. */
   void opened(Exports.Lease opened) {
+    List<MetaContext> all = new ArrayList<>();
+    all.add(new AllocationContext(opened.device()));
+    all.addAll(opened.contexts());
+    if (all.size() > ContextFilter.MAX_CONTEXTS) {
+      throw new IllegalStateException(
+          "contexts of " + asked + ": " + all.size() + " (expected: <= 32)");
+    }
+    contexts = List.copyOf(all);
     lease = opened;
     settled.countDown();
   }
@@ -40,6 +51,11 @@ final class Hold {
       throw new IllegalStateException("export " + asked + ": not open");
     }
     return opened;
+  }
+
+  /** What can be said of the export's ranges, once it is open. */
+  List<MetaContext> contexts() {
+    return contexts;
   }
 
   /** A client uses the export from now on. */

@@ -1,6 +1,5 @@
 package io.filterd.nbd;
 
-import static io.filterd.nbd.wire.Protocol.BASE_ALLOCATION;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_FIXED_NEWSTYLE;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_NO_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_BLOCK_SIZE;
@@ -8,12 +7,14 @@ import static io.filterd.nbd.wire.Protocol.NBD_INFO_DESCRIPTION;
 import static io.filterd.nbd.wire.Protocol.NBD_INFO_NAME;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_ABORT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_EXPORT_NAME;
+import static io.filterd.nbd.wire.Protocol.NBD_OPT_EXTENDED_HEADERS;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_GO;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_INFO;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_SET_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_STRUCTURED_REPLY;
+import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_EXT_HEADER_REQD;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_INVALID;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_PLATFORM;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_POLICY;
@@ -29,6 +30,7 @@ import io.filterd.nbd.wire.InfoRequest;
 import io.filterd.nbd.wire.OptionHeader;
 import io.filterd.nbd.wire.OptionReplies;
 import io.filterd.nbd.wire.ProtocolException;
+import io.filterd.nbd.wire.ReplyMode;
 import io.filterd.nbd.wire.Strings;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
@@ -36,11 +38,14 @@ import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
 import io.netty.util.concurrent.ScheduledFuture;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -72,14 +77,15 @@ final class Negotiation extends ByteToMessageDecoder {
     ENDED
   }
 
-  private record Context(String export, boolean allocation) {}
+  /** What was chosen for an export: names of contexts, numbered from 1 on. */
+  private record Chosen(String export, List<String> contexts) {}
 
   private final Sessions sessions;
   private final Client client;
   private State state = State.CLIENT_FLAGS;
   private boolean noZeroes;
-  private boolean structuredReplies;
-  private @Nullable Context context;
+  private ReplyMode mode = ReplyMode.SIMPLE;
+  private @Nullable Chosen chosen;
   private int options;
   private @Nullable OptionHeader option;
   private long skip;
@@ -216,7 +222,7 @@ final class Negotiation extends ByteToMessageDecoder {
       state = State.OPTION;
       option = null;
       if (skippedOption.option() == NBD_OPT_SET_META_CONTEXT) {
-        context = null;
+        chosen = null;
       }
       refuse(ctx, skippedOption.option(), NBD_REP_ERR_TOO_BIG, "too much data");
       ctx.flush();
@@ -243,6 +249,7 @@ final class Negotiation extends ByteToMessageDecoder {
         case NBD_OPT_LIST -> list(ctx, data);
         case NBD_OPT_INFO, NBD_OPT_GO -> infoOrGo(ctx, number, InfoRequest.read(data));
         case NBD_OPT_STRUCTURED_REPLY -> structuredReply(ctx, data);
+        case NBD_OPT_EXTENDED_HEADERS -> extendedHeaders(ctx, data);
         case NBD_OPT_LIST_META_CONTEXT -> listContexts(ctx, ContextRequest.read(data));
         case NBD_OPT_SET_META_CONTEXT -> setContexts(ctx, data);
         default -> refuse(ctx, number, NBD_REP_ERR_UNSUP, "option " + number + " is unknown");
@@ -305,8 +312,22 @@ final class Negotiation extends ByteToMessageDecoder {
 
   private void structuredReply(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
     empty(data, "NBD_OPT_STRUCTURED_REPLY");
-    structuredReplies = true;
+    if (mode == ReplyMode.EXTENDED) {
+      refuse(
+          ctx,
+          NBD_OPT_STRUCTURED_REPLY,
+          NBD_REP_ERR_EXT_HEADER_REQD,
+          "extended headers are negotiated, which replace structured replies");
+      return;
+    }
+    mode = ReplyMode.STRUCTURED;
     ctx.write(OptionReplies.ack(ctx.alloc(), NBD_OPT_STRUCTURED_REPLY), ctx.voidPromise());
+  }
+
+  private void extendedHeaders(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
+    empty(data, "NBD_OPT_EXTENDED_HEADERS");
+    mode = ReplyMode.EXTENDED;
+    ctx.write(OptionReplies.ack(ctx.alloc(), NBD_OPT_EXTENDED_HEADERS), ctx.voidPromise());
   }
 
   private static void empty(ByteBuf data, String what) throws ProtocolException {
@@ -367,35 +388,38 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void listContexts(ChannelHandlerContext ctx, ContextRequest request) {
-    boolean wanted = request.empty() || request.baseNamespace() || request.baseAllocation();
-    contexts(ctx, NBD_OPT_LIST_META_CONTEXT, request.export(), wanted, 0, () -> {});
+    contexts(
+        ctx,
+        NBD_OPT_LIST_META_CONTEXT,
+        request.export(),
+        each -> request.lists(each) ? OptionalInt.of(0) : OptionalInt.empty());
   }
 
   private void setContexts(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
     // The old set is gone, whatever becomes of the new (proto.md, "NBD_OPT_SET_META_CONTEXT").
-    context = null;
-    if (!structuredReplies) {
+    chosen = null;
+    if (!mode.chunks()) {
       throw new ProtocolException("NBD_OPT_SET_META_CONTEXT before NBD_OPT_STRUCTURED_REPLY");
     }
     ContextRequest request = ContextRequest.read(data);
-    boolean wanted = request.baseAllocation();
+    List<String> names = new ArrayList<>();
     contexts(
         ctx,
         NBD_OPT_SET_META_CONTEXT,
         request.export(),
-        wanted,
-        Transmission.BASE_ALLOCATION_ID,
-        () -> context = new Context(request.export(), wanted));
+        each -> {
+          if (!request.names(each)) {
+            return OptionalInt.empty();
+          }
+          chosen = new Chosen(request.export(), names);
+          names.add(each);
+          return OptionalInt.of(names.size());
+        });
   }
 
-  /** Answers with the one context there is, if it is wanted; an export must be there for it. */
+  /** Answers with those contexts of an export that {@code id} gives a number. */
   private void contexts(
-      ChannelHandlerContext ctx,
-      int number,
-      String export,
-      boolean wanted,
-      int id,
-      Runnable chosen) {
+      ChannelHandlerContext ctx, int number, String export, Function<String, OptionalInt> id) {
     open(
         ctx,
         export,
@@ -404,12 +428,15 @@ final class Negotiation extends ByteToMessageDecoder {
             refuse(ctx, number, opening);
             return;
           }
-          sessions.close(hold);
-          chosen.run();
-          if (wanted) {
-            ctx.write(
-                OptionReplies.context(ctx.alloc(), number, id, BASE_ALLOCATION), ctx.voidPromise());
+          for (MetaContext each : hold.contexts()) {
+            OptionalInt told = id.apply(each.name());
+            if (told.isPresent()) {
+              ctx.write(
+                  OptionReplies.context(ctx.alloc(), number, told.getAsInt(), each.name()),
+                  ctx.voidPromise());
+            }
           }
+          sessions.close(hold);
           ctx.write(OptionReplies.ack(ctx.alloc(), number), ctx.voidPromise());
         });
   }
@@ -463,13 +490,21 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private Terms terms(String asked, Hold hold) {
-    Context chosen = context;
-    boolean allocation = chosen != null && chosen.allocation() && chosen.export().equals(asked);
+    List<ChosenContext> contexts = new ArrayList<>();
+    Chosen before = chosen;
+    if (before != null && before.export().equals(asked)) {
+      for (MetaContext each : hold.contexts()) {
+        int at = before.contexts().indexOf(each.name());
+        if (at >= 0) {
+          contexts.add(new ChosenContext(at + 1, each));
+        }
+      }
+    }
     return new Terms(
         hold.lease().device().info(),
         hold.lease().readOnly(),
-        structuredReplies,
-        allocation,
+        mode,
+        contexts,
         sessions.config().maxPayloadBytes());
   }
 

@@ -1,6 +1,5 @@
 package io.filterd.nbd;
 
-import static io.filterd.nbd.wire.Protocol.DATA_CHUNK_HEADER_BYTES;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_BLOCK_STATUS;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_CACHE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_DF;
@@ -20,10 +19,6 @@ import static io.filterd.nbd.wire.Protocol.NBD_ENOSPC;
 import static io.filterd.nbd.wire.Protocol.NBD_ENOTSUP;
 import static io.filterd.nbd.wire.Protocol.NBD_EPERM;
 import static io.filterd.nbd.wire.Protocol.NBD_ESHUTDOWN;
-import static io.filterd.nbd.wire.Protocol.NBD_OK;
-import static io.filterd.nbd.wire.Protocol.NBD_STATE_HOLE;
-import static io.filterd.nbd.wire.Protocol.NBD_STATE_ZERO;
-import static io.filterd.nbd.wire.Protocol.SIMPLE_REPLY_BYTES;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
@@ -34,6 +29,7 @@ import io.filterd.block.ExtentKind;
 import io.filterd.block.Extents;
 import io.filterd.block.ZeroMode;
 import io.filterd.nbd.wire.Replies;
+import io.filterd.nbd.wire.ReplyMode;
 import io.filterd.nbd.wire.RequestHeader;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
@@ -60,9 +56,8 @@ final class Request extends Workers.Task {
   /** A longer description of a range is cut; the client asks again from there. */
   private static final int MAX_STATUS_EXTENTS = 1 << 10;
 
-  /** The longest such description. */
-  static final int MAX_STATUS_BYTES =
-      DATA_CHUNK_HEADER_BYTES + MAX_STATUS_EXTENTS * 2 * Integer.BYTES;
+  /** Room for a reply that is only a header. */
+  private static final int SHORT_REPLY_BYTES = 64;
 
   /**
    * Shorter runs of zeros are sent as data: chunks should be multiples of this (proto.md,
@@ -75,8 +70,11 @@ final class Request extends Workers.Task {
   /** What makes the request invalid, found at its header; a payload is still to be skipped. */
   @Nullable Refusal refusal;
 
-  /** The data of a write, in a buffer of its own. */
+  /** The data of a write, or what a block status is about, in a buffer of its own. */
   @Nullable ByteBuf payload;
+
+  /** The chosen contexts that a block status is about, as bits. */
+  long asked;
 
   /** The buffer for the reply; whole after {@link #execute} was true. */
   @Nullable ByteBuf reply;
@@ -95,12 +93,24 @@ final class Request extends Workers.Task {
 
   private final Transmission transmission;
   private final BlockDevice device;
-  private final boolean structured;
+  private final Terms terms;
+  private final ReplyMode mode;
+  private final Replies replies;
+  private final StatusParts parts;
 
-  Request(Transmission transmission, BlockDevice device, boolean structured) {
+  /** A request of a client that was told {@code terms}. */
+  Request(Transmission transmission, BlockDevice device, Terms terms) {
     this.transmission = transmission;
     this.device = device;
-    this.structured = structured;
+    this.terms = terms;
+    this.mode = terms.mode();
+    this.replies = new Replies(mode);
+    this.parts = new StatusParts(replies);
+  }
+
+  /** The most that a description of a range takes, of so many contexts. */
+  static int maxStatusBytes(Terms terms) {
+    return terms.contexts().size() * Replies.statusBytes(terms.mode(), MAX_STATUS_EXTENTS);
   }
 
   /** On a worker: carries the request out, blocking, and goes back to the event loop. */
@@ -196,7 +206,7 @@ final class Request extends Workers.Task {
   }
 
   private boolean done() {
-    Replies.simple(replyBuffer(SIMPLE_REPLY_BYTES), NBD_OK, header.cookie);
+    replies.done(replyBuffer(SHORT_REPLY_BYTES), header);
     return true;
   }
 
@@ -209,38 +219,34 @@ final class Request extends Workers.Task {
     if (reply != null) {
       reply.release();
     }
-    ByteBuf answer = Unpooled.buffer(SIMPLE_REPLY_BYTES);
+    ByteBuf answer = Unpooled.buffer(SHORT_REPLY_BYTES);
     reply = answer;
-    if (structured) {
-      Replies.error(answer, errorNumber, header.cookie, message);
-    } else {
-      Replies.simple(answer, errorNumber, header.cookie);
-    }
+    replies.error(answer, errorNumber, header, message);
   }
 
   private boolean emptyRead() {
-    ByteBuf answer = replyBuffer(DATA_CHUNK_HEADER_BYTES);
-    if (structured) {
-      Replies.none(answer, header.cookie);
+    ByteBuf answer = replyBuffer(SHORT_REPLY_BYTES);
+    if (mode.chunks()) {
+      replies.none(answer, header);
     } else {
-      Replies.simple(answer, NBD_OK, header.cookie);
+      replies.done(answer, header);
     }
     return true;
   }
 
   private boolean read(Blocking blocking) throws BlockException {
     int length = (int) header.length;
-    int start = structured ? DATA_CHUNK_HEADER_BYTES : SIMPLE_REPLY_BYTES;
+    int start = mode.readHeaderBytes();
     ByteBuf answer = replyBuffer(start + length);
     Extents extents = device.read(header.offset, answer.internalNioBuffer(start, length), blocking);
     if (extents == Extents.WOULD_BLOCK) {
       return false;
     }
-    if (!structured) {
-      Replies.simple(answer, NBD_OK, header.cookie);
+    if (!mode.chunks()) {
+      replies.done(answer, header);
       answer.writerIndex(start + length);
     } else if (extents.isAll(ExtentKind.DATA) || (header.has(NBD_CMD_FLAG_DF) && !empty(extents))) {
-      Replies.dataHeader(answer, true, header.cookie, header.offset, length);
+      replies.dataHeader(answer, true, header, header.offset, length);
       answer.writerIndex(start + length);
     } else {
       chunks(answer, extents);
@@ -288,13 +294,12 @@ final class Request extends Workers.Task {
         }
       }
       if (data > 0) {
-        Replies.dataHeader(
-            answer, at + data == length, header.cookie, header.offset + at, (int) data);
-        moveUp(answer, DATA_CHUNK_HEADER_BYTES + (int) at, (int) data);
+        replies.dataHeader(answer, at + data == length, header, header.offset + at, (int) data);
+        moveUp(answer, mode.readHeaderBytes() + (int) at, (int) data);
         at += data;
       }
       if (hole > 0) {
-        Replies.hole(answer, at + hole == length, header.cookie, header.offset + at, (int) hole);
+        replies.hole(answer, at + hole == length, header, header.offset + at, (int) hole);
         at += hole;
       }
     }
@@ -337,7 +342,7 @@ final class Request extends Workers.Task {
       return false;
     }
     long end = header.offset + Math.min(header.length, MAX_CACHED_BYTES);
-    int step = Math.min(CACHE_STEP_BYTES, transmission.terms().maximumBlockBytes());
+    int step = Math.min(CACHE_STEP_BYTES, terms.maximumBlockBytes());
     ByteBuf scratch = replyBuffer((int) Math.min(header.length, step));
     for (long at = header.offset; at < end; at += step) {
       int bytes = (int) Math.min(step, end - at);
@@ -347,35 +352,18 @@ final class Request extends Workers.Task {
   }
 
   private boolean status(Blocking blocking) throws BlockException {
-    Extents extents = device.extents(header.offset, header.length, blocking);
-    if (extents == Extents.WOULD_BLOCK) {
-      return false;
-    }
     int most = header.has(NBD_CMD_FLAG_REQ_ONE) ? 1 : MAX_STATUS_EXTENTS;
-    // Parts that look alike to the client are joined, so that neighbours differ.
-    int joined = joinedParts(extents, most, null);
-    ByteBuf answer = replyBuffer(DATA_CHUNK_HEADER_BYTES + joined * 2 * Integer.BYTES);
-    Replies.statusHeader(answer, header.cookie, Transmission.BASE_ALLOCATION_ID, joined);
-    joinedParts(extents, most, answer);
-    return true;
-  }
-
-  /** Writes the parts of a range, if there is something to write to; returns their number. */
-  private int joinedParts(Extents extents, int most, @Nullable ByteBuf out) {
-    int parts = 0;
-    for (int i = 0; i < extents.count() && parts < most; parts++) {
-      boolean data = extents.kind(i) == ExtentKind.DATA;
-      long bytes = 0;
-      while (i < extents.count() && (extents.kind(i) == ExtentKind.DATA) == data) {
-        bytes += extents.lengthBytes(i, header.length);
-        i++;
+    ByteBuf answer =
+        replyBuffer(Long.bitCount(asked) * Replies.statusBytes(mode, Math.min(most, 16)));
+    for (long rest = asked; rest != 0; rest &= rest - 1) {
+      ChosenContext chosen = terms.contexts().get(Long.numberOfTrailingZeros(rest));
+      parts.begin(answer, (rest & (rest - 1)) == 0, header, chosen.id(), most);
+      if (!chosen.context().describe(header.offset, header.length, parts, blocking)) {
+        return false;
       }
-      if (out != null) {
-        out.writeInt((int) bytes);
-        out.writeInt(data ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO);
-      }
+      parts.end();
     }
-    return parts;
+    return true;
   }
 
   @Override

@@ -124,7 +124,7 @@ final class Sessions {
     try {
       Optional<Exports.Lease> lease = exports.open(name, client);
       if (lease.isPresent()) {
-        hold.opened(lease.get());
+        opened(hold, lease.get());
         return new Opening.Opened(hold);
       }
       answer = new Opening.Unknown();
@@ -139,6 +139,15 @@ final class Sessions {
     holds.remove(hold);
     hold.ended();
     return answer;
+  }
+
+  private static void opened(Hold hold, Exports.Lease lease) {
+    try {
+      hold.opened(lease);
+    } catch (IllegalStateException bug) {
+      lease.close();
+      throw bug;
+    }
   }
 
   /** Closes the lease of a hold, some time. */

@@ -6,6 +6,7 @@ import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_DF;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_FAST_ZERO;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_FUA;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_NO_HOLE;
+import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_PAYLOAD_LEN;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_REQ_ONE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLUSH;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
@@ -16,6 +17,7 @@ import static io.filterd.nbd.wire.Protocol.NBD_EINVAL;
 import static io.filterd.nbd.wire.Protocol.NBD_ENOSPC;
 import static io.filterd.nbd.wire.Protocol.NBD_EOVERFLOW;
 import static io.filterd.nbd.wire.Protocol.NBD_EPERM;
+import static io.filterd.nbd.wire.Protocol.NBD_FLAG_BLOCK_STAT_PAYLOAD;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_CAN_MULTI_CONN;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_HAS_FLAGS;
 import static io.filterd.nbd.wire.Protocol.NBD_FLAG_READ_ONLY;
@@ -30,7 +32,9 @@ import static io.filterd.nbd.wire.Protocol.NBD_FLAG_SEND_WRITE_ZEROES;
 
 import io.filterd.block.Capability;
 import io.filterd.block.DeviceInfo;
+import io.filterd.nbd.wire.ReplyMode;
 import io.filterd.nbd.wire.RequestHeader;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,8 +44,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class Terms {
   private final DeviceInfo info;
-  private final boolean structured;
-  private final boolean blockStatus;
+  private final ReplyMode mode;
+  private final List<ChosenContext> contexts;
   private final int flags;
   private final long alignmentMask;
   private final int maximumBytes;
@@ -50,26 +54,28 @@ final class Terms {
    * Terms for one client.
    *
    * @param readOnly whether it may only read, whatever the device can do
-   * @param structured whether structured replies were negotiated
-   * @param blockStatus whether it has chosen the context base:allocation
+   * @param mode how it is answered
+   * @param contexts the metadata contexts that it has chosen
    * @param maxPayloadBytes the most this server takes in one request
    */
   Terms(
       DeviceInfo info,
       boolean readOnly,
-      boolean structured,
-      boolean blockStatus,
+      ReplyMode mode,
+      List<ChosenContext> contexts,
       int maxPayloadBytes) {
     this.info = info;
-    this.structured = structured;
-    this.blockStatus = blockStatus;
-    this.flags = transmissionFlags(info, readOnly, structured);
+    this.mode = mode;
+    this.contexts = List.copyOf(contexts);
+    this.flags =
+        transmissionFlags(info, readOnly, mode)
+            | (mode == ReplyMode.EXTENDED && !contexts.isEmpty() ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0);
     int minimum = info.blockSizes().minimum();
     this.alignmentMask = minimum - 1L;
     this.maximumBytes = Math.min(info.blockSizes().maximum(), maxPayloadBytes) / minimum * minimum;
   }
 
-  private static int transmissionFlags(DeviceInfo info, boolean readOnly, boolean structured) {
+  private static int transmissionFlags(DeviceInfo info, boolean readOnly, ReplyMode mode) {
     boolean writable = !readOnly && info.can(Capability.WRITE);
     int flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_CACHE;
     if (writable) {
@@ -80,7 +86,7 @@ final class Terms {
       flags |= NBD_FLAG_READ_ONLY;
     }
     flags |= info.can(Capability.FLUSH) ? NBD_FLAG_SEND_FLUSH : 0;
-    flags |= structured ? NBD_FLAG_SEND_DF : 0;
+    flags |= mode.chunks() ? NBD_FLAG_SEND_DF : 0;
     flags |= info.can(Capability.MULTIPLE_CONNECTIONS) ? NBD_FLAG_CAN_MULTI_CONN : 0;
     flags |= info.can(Capability.ROTATIONAL) ? NBD_FLAG_ROTATIONAL : 0;
     return flags;
@@ -113,22 +119,28 @@ final class Terms {
     return (flags & NBD_FLAG_READ_ONLY) != 0;
   }
 
-  boolean structuredReplies() {
-    return structured;
+  ReplyMode mode() {
+    return mode;
   }
 
-  boolean blockStatus() {
-    return blockStatus;
+  /** The metadata contexts that block status is about. */
+  List<ChosenContext> contexts() {
+    return contexts;
   }
 
   /** Why this request is refused, or null if it may be tried. */
   @Nullable Refusal refusal(RequestHeader request) {
     int allowedFlags;
     switch (request.command) {
-      case NBD_CMD_READ -> allowedFlags = structured ? NBD_CMD_FLAG_DF : 0;
-      case NBD_CMD_WRITE, NBD_CMD_FLUSH, NBD_CMD_TRIM, NBD_CMD_CACHE -> allowedFlags = 0;
+      case NBD_CMD_READ -> allowedFlags = mode.chunks() ? NBD_CMD_FLAG_DF : 0;
+      case NBD_CMD_WRITE ->
+          allowedFlags = mode == ReplyMode.EXTENDED ? NBD_CMD_FLAG_PAYLOAD_LEN : 0;
+      case NBD_CMD_FLUSH, NBD_CMD_TRIM, NBD_CMD_CACHE -> allowedFlags = 0;
       case NBD_CMD_WRITE_ZEROES -> allowedFlags = NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO;
-      case NBD_CMD_BLOCK_STATUS -> allowedFlags = NBD_CMD_FLAG_REQ_ONE;
+      case NBD_CMD_BLOCK_STATUS ->
+          allowedFlags =
+              NBD_CMD_FLAG_REQ_ONE
+                  | (offers(NBD_FLAG_BLOCK_STAT_PAYLOAD) ? NBD_CMD_FLAG_PAYLOAD_LEN : 0);
       default -> {
         return new Refusal(NBD_EINVAL, "command: " + request.command + " (expected: a known one)");
       }
@@ -154,22 +166,29 @@ final class Terms {
               ? rangeRefusal(request)
               : new Refusal(NBD_EINVAL, "trim was not offered for this export");
       case NBD_CMD_BLOCK_STATUS -> {
-        if (!blockStatus) {
+        if (contexts.isEmpty()) {
           yield new Refusal(NBD_EINVAL, "block status without a metadata context");
         }
-        yield request.length == 0
-            ? new Refusal(NBD_EINVAL, "length: 0 (expected: > 0)")
-            : rangeRefusal(request);
+        yield request.has(NBD_CMD_FLAG_PAYLOAD_LEN)
+            ? ContextFilter.refusal(request.length, contexts.size())
+            : statusRefusal(request);
       }
       default -> rangeRefusal(request);
     };
+  }
+
+  /** Why the range of a block status is refused. */
+  @Nullable Refusal statusRefusal(RequestHeader request) {
+    return request.length == 0
+        ? new Refusal(NBD_EINVAL, "length: 0 (expected: > 0)")
+        : rangeRefusal(request);
   }
 
   private @Nullable Refusal rangeRefusal(RequestHeader request) {
     long size = info.sizeBytes();
     long offset = request.offset;
     long length = request.length;
-    if (offset < 0 || offset > size - length) {
+    if (offset < 0 || length < 0 || offset > size - length) {
       boolean needsSpace =
           request.command == NBD_CMD_WRITE || request.command == NBD_CMD_WRITE_ZEROES;
       return new Refusal(
@@ -177,7 +196,7 @@ final class Terms {
           "range: "
               + Long.toUnsignedString(offset)
               + "+"
-              + length
+              + Long.toUnsignedString(length)
               + " (expected: inside 0.."
               + size
               + ")");

@@ -5,6 +5,7 @@ import static io.filterd.nbd.wire.Protocol.NBD_CMD_CACHE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_DISC;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE;
+import static io.filterd.nbd.wire.Protocol.NBD_EINVAL;
 import static io.filterd.nbd.wire.Protocol.NBD_ENOMEM;
 import static io.filterd.nbd.wire.Protocol.NBD_ESHUTDOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_OK;
@@ -39,10 +40,9 @@ import org.slf4j.LoggerFactory;
  * its payload is waited for; the payload of a refused write is skipped, not stored. When the client
  * has too much in flight, or does not read its replies, nothing more is read from it.
  *
- * <p>Memory: the data that is in hand for this client, and what was made for it and it has not
- * read, is charged: first to a small allowance of the connection's own, then to the budget that all
- * connections share. A request that finds the budget empty waits, and all behind it. While others
- * wait for the budget, a client that holds some of it has to take or send its data fast.
+ * <p>The data that is in hand for this client, and what was made for it and it has not read, is
+ * charged to its {@link ClientMemory}. A request that finds no memory waits, and all behind it. How
+ * long the client is waited for is {@link Patience}'s to say.
  *
  * <p>Event-loop thread only, where nothing else is said. The only class that counts references of
  * buffers.
@@ -50,23 +50,12 @@ import org.slf4j.LoggerFactory;
 // A failed write comes back through the void promise, as an exceptionCaught.
 @SuppressWarnings("FutureReturnValueIgnored")
 final class Transmission extends ChannelInboundHandlerAdapter {
-  static final int BASE_ALLOCATION_ID = 1;
-
   private static final Logger LOG = LoggerFactory.getLogger(Transmission.class);
 
   /** The payload of a refused write is skipped up to this length, a longer one ends the session. */
   private static final long MAX_SKIPPED_BYTES = 256L << 20;
 
-  /** What a connection may hold without asking the budget: the requests of a busy disk. */
-  private static final int ALLOWANCE_BYTES = 64 << 10;
-
   private static final int MAX_SPARE_REQUESTS = 256;
-
-  /** How long a client may owe us something while others wait for the memory it holds. */
-  private static final long CONTENDED_STALL_NANOS = TimeUnit.SECONDS.toNanos(5);
-
-  /** What it has to move in that time, so that dripping is no way to hold memory. */
-  private static final long CONTENDED_LEAST_BYTES = 8 << 20;
 
   private enum State {
     HEADER,
@@ -85,10 +74,11 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private final BlockDevice device;
   private final Workers.Lane lane;
   private final ArrayDeque<Request> spare = new ArrayDeque<>();
-  private final ByteBuf header = Unpooled.buffer(RequestHeader.BYTES, RequestHeader.BYTES);
+  private final ByteBuf header;
   private final Runnable flusher = this::flushNow;
   private final Runnable collector = this::collect;
-  private final ByteBudget.Claim claim = new ByteBudget.Claim(this::grantedElsewhere);
+  private final ClientMemory memory;
+  private final Patience patience;
 
   /** Requests that the workers have finished and the loop has not collected, the last one first. */
   private final AtomicReference<@Nullable Request> finished = new AtomicReference<>();
@@ -101,17 +91,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   /** What was read from the socket and not parsed yet, while nothing more may be begun. */
   private @Nullable ByteBuf waiting;
 
-  /** The workers' part; its data, which the client has not read yet, is in the next two. */
+  /** Requests that the workers have. */
   private int inFlight;
 
-  private long bytesInFlight;
-  private int allowanceUsed;
-
-  /** What replies hold that were given to the socket and have not left yet. */
-  private long unsentAllowance;
-
-  private long unsentBudget;
+  /** Replies that were given to the socket and have not left yet. */
   private int unsentReplies;
+
   private boolean flushPosted;
   private boolean sentWatched;
 
@@ -122,16 +107,6 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private boolean warned;
   private boolean released;
   private @Nullable ScheduledFuture<?> stallCheck;
-  private long lastProgressNanos;
-  private long lastUnsentBytes;
-  private long receivedBytes;
-  private long queuedBytes;
-
-  /** Since when others wait for memory while this client holds some; what it had moved then. */
-  private long contendedSinceNanos;
-
-  private long movedBefore;
-  private boolean contended;
 
   // Written by the event loop, read by anyone who asks for figures.
   private volatile long requests;
@@ -148,6 +123,10 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     this.terms = terms;
     this.device = hold.lease().device();
     this.lane = sessions.workers().lane(export);
+    int headerBytes = terms.mode().requestBytes();
+    this.header = Unpooled.buffer(headerBytes, headerBytes);
+    this.memory = new ClientMemory(sessions.budget(), this::grantedElsewhere);
+    this.patience = new Patience(sessions.config().stallTimeout().toNanos());
   }
 
   /** What the client was told. For any thread. */
@@ -171,8 +150,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         peer,
         export,
         terms.readOnly(),
-        terms.structuredReplies(),
-        terms.blockStatus(),
+        terms.mode().chunks(),
+        !terms.contexts().isEmpty(),
         requests,
         errors,
         bytesRead,
@@ -192,59 +171,26 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   public void handlerAdded(ChannelHandlerContext ctx) {
     context = ctx;
     LOG.debug("peer={} export={} opened", peer, export);
-    lastProgressNanos = System.nanoTime();
-    long periodNanos = Math.min(stallNanos(), CONTENDED_STALL_NANOS) / 2;
+    long periodNanos = patience.periodNanos();
     stallCheck =
         ctx.executor()
             .scheduleWithFixedDelay(
-                this::checkStall, periodNanos, Math.max(1, periodNanos), TimeUnit.NANOSECONDS);
+                this::checkStall, periodNanos, periodNanos, TimeUnit.NANOSECONDS);
     hold.usedBy(this);
-  }
-
-  private long stallNanos() {
-    long nanos = sessions.config().stallTimeout().toNanos();
-    return sessions.budget().contended() ? Math.min(nanos, CONTENDED_STALL_NANOS) : nanos;
   }
 
   /** Ends a client that has stopped in the middle of a request, or leaves its replies unread. */
   private void checkStall() {
     long unsent = unsentBytes();
-    if (unsent < lastUnsentBytes) {
-      progress();
-    }
-    lastUnsentBytes = unsent;
     boolean owes = state == State.PAYLOAD || state == State.SKIP || header.isReadable();
-    if ((owes || unsent > 0)
-        && inFlight == 0
-        && System.nanoTime() - lastProgressNanos > stallNanos()) {
-      warn(unsent > 0 ? "does not read its replies" : "stopped in the middle of a request");
-      context().close();
-    } else if (drips(unsent)) {
-      warn("holds memory that others wait for, and takes or sends its data too slowly");
-      context().close();
-    }
-  }
-
-  private boolean drips(long unsent) {
-    long moved = receivedBytes + queuedBytes - unsent;
     boolean holds =
-        (state == State.PAYLOAD && current().heldFromBudget) || (unsent > 0 && unsentBudget > 0);
-    if (!holds || !sessions.budget().contended()) {
-      contended = false;
-      return false;
+        (state == State.PAYLOAD && current().heldFromBudget)
+            || (unsent > 0 && memory.unsentHoldsBudget());
+    String broken = patience.look(owes, inFlight > 0, holds, sessions.budget().contended(), unsent);
+    if (broken != null) {
+      warn(broken);
+      context().close();
     }
-    long now = System.nanoTime();
-    if (!contended || moved - movedBefore >= CONTENDED_LEAST_BYTES) {
-      contended = true;
-      contendedSinceNanos = now;
-      movedBefore = moved;
-      return false;
-    }
-    return now - contendedSinceNanos > CONTENDED_STALL_NANOS;
-  }
-
-  private void progress() {
-    lastProgressNanos = System.nanoTime();
   }
 
   /** What was given to the socket and has not left yet. */
@@ -256,8 +202,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   @Override
   public void channelRead(ChannelHandlerContext ctx, Object message) {
     ByteBuf in = (ByteBuf) message;
-    receivedBytes += in.readableBytes();
-    progress();
+    patience.received(in.readableBytes());
     ByteBuf before = waiting;
     if (before != null) {
       waiting = Unpooled.wrappedBuffer(before, in);
@@ -301,7 +246,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private boolean full(ChannelHandlerContext ctx) {
     // Replies are small, but what carries them is not: their number counts too.
     return inFlight + unsentReplies >= sessions.config().maxRequestsInFlight()
-        || bytesInFlight >= sessions.config().maxBytesInFlight()
+        || memory.inFlightBytes() >= sessions.config().maxBytesInFlight()
         || !ctx.channel().isWritable();
   }
 
@@ -325,12 +270,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   @Override
   public void channelWritabilityChanged(ChannelHandlerContext ctx) {
-    progress();
+    patience.progress();
     resume(ctx);
   }
 
   private void header(ChannelHandlerContext ctx, ByteBuf in) {
-    if (!header.isReadable() && in.readableBytes() >= RequestHeader.BYTES) {
+    if (!header.isReadable() && in.readableBytes() >= header.capacity()) {
       begin(ctx, in, in);
       return;
     }
@@ -345,10 +290,10 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void begin(ChannelHandlerContext ctx, ByteBuf from, ByteBuf in) {
     Request request = spare.poll();
     if (request == null) {
-      request = new Request(this, device, terms.structuredReplies());
+      request = new Request(this, device, terms);
     }
     try {
-      request.header.read(from);
+      request.header.read(from, terms.mode());
     } catch (ProtocolException broken) {
       warn(String.valueOf(broken.getMessage()));
       recycle(request);
@@ -364,8 +309,10 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         closing || sessions.stopping()
             ? new Refusal(NBD_ESHUTDOWN, "the export is being detached or the server is stopping")
             : terms.refusal(request.header);
-    if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
-      beginWrite(ctx, request, in);
+    request.asked = ContextFilter.all(terms.contexts().size());
+    long payloadBytes = request.header.payloadBytes(terms.mode());
+    if (payloadBytes != 0) {
+      beginPayload(ctx, request, payloadBytes, in);
     } else if (request.refusal != null) {
       answer(ctx, request);
     } else {
@@ -373,25 +320,29 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     }
   }
 
-  private void beginWrite(ChannelHandlerContext ctx, Request request, ByteBuf in) {
-    long length = request.header.length;
+  private void beginPayload(
+      ChannelHandlerContext ctx, Request request, long payloadBytes, ByteBuf in) {
     if (request.refusal != null) {
-      if (length > MAX_SKIPPED_BYTES) {
-        warn("sent a write of " + length + " bytes");
+      if (Long.compareUnsigned(payloadBytes, MAX_SKIPPED_BYTES) > 0) {
+        warn("sent a payload of " + Long.toUnsignedString(payloadBytes) + " bytes");
         recycle(request);
         end(ctx);
         return;
       }
       current = request;
       state = State.SKIP;
-      skip = length;
+      skip = payloadBytes;
       return;
     }
+    int length = (int) payloadBytes;
     // Without a copy, where all of it has come already.
-    if (in.readableBytes() >= length && in.nioBufferCount() == 1 && in.isDirect()) {
-      ByteBuffer data = in.internalNioBuffer(in.readerIndex(), (int) length);
+    if (request.header.command == NBD_CMD_WRITE
+        && in.readableBytes() >= length
+        && in.nioBufferCount() == 1
+        && in.isDirect()) {
+      ByteBuffer data = in.internalNioBuffer(in.readerIndex(), length);
       if (tryHere(request, data)) {
-        in.skipBytes((int) length);
+        in.skipBytes(length);
         answer(ctx, request);
         return;
       }
@@ -417,12 +368,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   /** Has a request carried out as soon as there is memory for it. */
   private void charge(ChannelHandlerContext ctx, Request request) {
     current = request;
-    int bytes = memoryFor(request.header);
-    request.heldBytes = bytes;
-    request.heldFromBudget = allowanceUsed + bytes > ALLOWANCE_BYTES;
-    if (!request.heldFromBudget) {
-      allowanceUsed += bytes;
-    } else if (!sessions.budget().take(claim, bytes)) {
+    if (!memory.take(request, memoryFor(request.header))) {
       state = State.BUDGET;
       return;
     }
@@ -431,20 +377,17 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   /** A request that waits for the budget need not, if the connection's own is enough by now. */
   private void takeFromAllowance(ChannelHandlerContext ctx) {
-    Request request = current();
-    if (allowanceUsed + request.heldBytes <= ALLOWANCE_BYTES && sessions.budget().cancel(claim)) {
-      request.heldFromBudget = false;
-      allowanceUsed += request.heldBytes;
+    if (memory.retry(current())) {
       granted(ctx);
       postFlush(ctx);
     }
   }
 
-  private static int memoryFor(RequestHeader header) {
+  private int memoryFor(RequestHeader header) {
     return switch (header.command) {
       case NBD_CMD_READ, NBD_CMD_WRITE -> (int) header.length;
       case NBD_CMD_CACHE -> (int) Math.min(header.length, Request.CACHE_STEP_BYTES);
-      case NBD_CMD_BLOCK_STATUS -> Request.MAX_STATUS_BYTES;
+      case NBD_CMD_BLOCK_STATUS -> Request.maxStatusBytes(terms);
       default -> 0;
     };
   }
@@ -457,14 +400,14 @@ final class Transmission extends ChannelInboundHandlerAdapter {
           .execute(
               () -> {
                 if (state == State.BUDGET) {
+                  memory.granted(current());
                   granted(ctx);
                   postFlush(ctx);
                   resume(ctx);
                 } else if (grantUnderWay) {
                   Request request = current();
                   current = null;
-                  sessions.budget().give(request.heldBytes);
-                  request.heldBytes = 0;
+                  memory.giveBack(request);
                   recycle(request);
                 }
               });
@@ -476,16 +419,15 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void granted(ChannelHandlerContext ctx) {
     Request request = current();
     state = State.HEADER;
-    bytesInFlight += request.heldBytes;
-    if (request.header.command == NBD_CMD_WRITE && request.header.length > 0) {
-      int length = (int) request.header.length;
+    int length = (int) request.header.payloadBytes(terms.mode());
+    if (length != 0) {
       try {
         request.payload = ctx.alloc().directBuffer(length, length);
         state = State.PAYLOAD;
       } catch (OutOfMemoryError full) {
-        LOG.error("peer={} export={} no memory for a write of {} bytes", peer, export, length);
+        LOG.error("peer={} export={} no memory for a payload of {} bytes", peer, export, length);
         request.refusal = new Refusal(NBD_ENOMEM, "the server is out of memory");
-        release(request);
+        memory.release(request);
         state = State.SKIP;
         skip = length;
       }
@@ -493,7 +435,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     }
     current = null;
     if (tryHere(request, null)) {
-      holdUntilSent(request);
+      memory.holdUntilSent(request);
       answer(ctx, request);
     } else {
       submit(request);
@@ -507,15 +449,25 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       throw new IllegalStateException("no payload buffer");
     }
     in.readBytes(payload, Math.min(in.readableBytes(), payload.writableBytes()));
-    if (!payload.isWritable()) {
-      state = State.HEADER;
-      current = null;
-      if (tryHere(request, payload.internalNioBuffer(0, payload.readableBytes()))) {
-        release(request);
-        answer(ctx, request);
-      } else {
-        submit(request);
-      }
+    if (payload.isWritable()) {
+      return;
+    }
+    state = State.HEADER;
+    current = null;
+    if (request.header.command == NBD_CMD_BLOCK_STATUS) {
+      ContextFilter filter = ContextFilter.read(payload, terms.contexts());
+      request.header.length = filter.lengthBytes();
+      request.asked = filter.asked();
+      request.refusal =
+          filter.asked() == 0
+              ? new Refusal(NBD_EINVAL, "context ids: unknown or repeated (expected: chosen ones)")
+              : terms.statusRefusal(request.header);
+    }
+    if (tryHere(request, payload.internalNioBuffer(0, payload.readableBytes()))) {
+      memory.holdUntilSent(request);
+      answer(ctx, request);
+    } else {
+      submit(request);
     }
   }
 
@@ -586,18 +538,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void completed(ChannelHandlerContext ctx, Request request) {
     inFlight--;
     shownInFlight = inFlight;
-    holdUntilSent(request);
+    memory.holdUntilSent(request);
     send(ctx, request);
-  }
-
-  /** What a request was charged is given back when its reply has left. */
-  private void holdUntilSent(Request request) {
-    if (request.heldFromBudget) {
-      unsentBudget += request.heldBytes;
-    } else {
-      unsentAllowance += request.heldBytes;
-    }
-    request.heldBytes = 0;
   }
 
   @SuppressWarnings("NonAtomicVolatileUpdate") // Only the event loop writes them.
@@ -617,7 +559,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     request.reply = null;
     recycle(request);
     unsentReplies++;
-    queuedBytes += reply.readableBytes();
+    patience.queued(reply.readableBytes());
     ctx.write(reply, ctx.voidPromise());
   }
 
@@ -635,17 +577,6 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     if (spare.size() < MAX_SPARE_REQUESTS) {
       spare.push(request);
     }
-  }
-
-  /** Gives back what a request was charged. */
-  private void release(Request request) {
-    bytesInFlight -= request.heldBytes;
-    if (request.heldFromBudget) {
-      sessions.budget().give(request.heldBytes);
-    } else {
-      allowanceUsed -= request.heldBytes;
-    }
-    request.heldBytes = 0;
   }
 
   /** One flush for all replies that are ready by then. */
@@ -684,15 +615,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   }
 
   private void allSent() {
-    long budget = unsentBudget;
-    bytesInFlight -= unsentAllowance + budget;
-    allowanceUsed -= (int) unsentAllowance;
-    unsentAllowance = 0;
-    unsentBudget = 0;
+    memory.allSent();
     unsentReplies = 0;
-    if (budget > 0) {
-      sessions.budget().give(budget);
-    }
   }
 
   /** The client is done, or is to be: finish what is in flight, then close. */
@@ -718,15 +642,11 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void abandon() {
     Request unfinished = current;
     if (unfinished != null && !grantUnderWay) {
-      boolean claimed = state == State.BUDGET;
-      if (claimed && !sessions.budget().cancel(claim)) {
+      if (state == State.BUDGET && !memory.cancel(unfinished)) {
         grantUnderWay = true;
       } else {
-        if (claimed) {
-          unfinished.heldBytes = 0; // It never had them.
-        }
         current = null;
-        release(unfinished);
+        memory.release(unfinished);
         recycle(unfinished);
       }
     }

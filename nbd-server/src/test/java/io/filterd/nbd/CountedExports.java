@@ -11,20 +11,21 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /** Some devices by name, the first one the default; counts the leases that are open. */
 final class CountedExports implements Exports {
-  private record Entry(BlockDevice device, boolean readOnly, String description) {}
+  private record Entry(
+      BlockDevice device, boolean readOnly, String description, List<MetaContext> contexts) {}
 
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private final Map<String, BlockException> refusals = new LinkedHashMap<>();
   private final List<Client> clients = new CopyOnWriteArrayList<>();
   private final AtomicInteger open = new AtomicInteger();
 
-  CountedExports with(String name, BlockDevice device) {
-    entries.put(name, new Entry(device, false, ""));
+  CountedExports with(String name, BlockDevice device, MetaContext... contexts) {
+    entries.put(name, new Entry(device, false, "", List.of(contexts)));
     return this;
   }
 
   CountedExports withReadOnly(String name, BlockDevice device, String description) {
-    entries.put(name, new Entry(device, true, description));
+    entries.put(name, new Entry(device, true, description, List.of()));
     return this;
   }
 
@@ -91,6 +92,11 @@ final class CountedExports implements Exports {
     @Override
     public boolean readOnly() {
       return entry.readOnly();
+    }
+
+    @Override
+    public List<MetaContext> contexts() {
+      return entry.contexts();
     }
 
     @Override

@@ -46,7 +46,8 @@ class NbdArchitectureTest {
         .and()
         .areTopLevelClasses()
         .should()
-        .haveNameMatching(".*\\.(NbdServer|NbdServerConfig|Exports|Client|ConnectionInfo)")
+        .haveNameMatching(
+            ".*\\.(NbdServer|NbdServerConfig|Exports|MetaContext|Client|ConnectionInfo)")
         .check(CLASSES);
   }
 }

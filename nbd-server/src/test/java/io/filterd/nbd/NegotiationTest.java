@@ -112,7 +112,7 @@ final class NegotiationTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {0, 4, 11, 99, -1})
+  @ValueSource(ints = {0, 4, 12, 99, -1})
   void refusesAnUnknownOptionAndGoesOn(int unknown) throws Exception {
     try (RawClient client = connect()) {
       client.greet();

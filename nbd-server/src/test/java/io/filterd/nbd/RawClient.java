@@ -33,7 +33,12 @@ final class RawClient implements AutoCloseable {
   }
 
   /** A reply in the transmission phase, with all of its chunks. */
-  record Reply(long cookie, int error, String message, List<Chunk> chunks) {}
+  record Reply(long cookie, int error, String message, List<Chunk> chunks, long offset) {
+    /** A reply whose header tells no offset. */
+    Reply(long cookie, int error, String message, List<Chunk> chunks) {
+      this(cookie, error, message, chunks, 0);
+    }
+  }
 
   /** One chunk that is no error. */
   record Chunk(int type, ByteBuffer payload) {
@@ -48,6 +53,7 @@ final class RawClient implements AutoCloseable {
   private final Socket socket = new Socket();
   private final DataInputStream in;
   private final DataOutputStream out;
+  private boolean extended;
 
   RawClient(SocketAddress address) throws IOException {
     this(address, 0);
@@ -185,6 +191,39 @@ final class RawClient implements AutoCloseable {
     return this;
   }
 
+  /** Goes to the transmission phase with extended headers and these contexts. */
+  RawClient goExtended(String export, String... contexts) throws IOException {
+    greet();
+    negotiateExtended(export, contexts);
+    assertThat(ask(Protocol.NBD_OPT_GO, infoData(export)).getLast().type())
+        .isEqualTo(Protocol.NBD_REP_ACK);
+    return this;
+  }
+
+  /** Negotiates extended headers and these contexts; returns the answer for the contexts. */
+  List<OptionReply> negotiateExtended(String export, String... contexts) throws IOException {
+    assertThat(ask(11).getLast().type()).isEqualTo(Protocol.NBD_REP_ACK);
+    List<OptionReply> told = ask(Protocol.NBD_OPT_SET_META_CONTEXT, contextData(export, contexts));
+    assertThat(told.getLast().type()).isEqualTo(Protocol.NBD_REP_ACK);
+    extended = true;
+    return told;
+  }
+
+  /** A request with an extended header, and what is sent behind it. */
+  static byte[] extendedRequest(
+      int flags, int command, long cookie, long offset, long length, byte... payload) {
+    return bytes(
+        to -> {
+          to.writeInt(0x21e41c71);
+          to.writeShort(flags);
+          to.writeShort(command);
+          to.writeLong(cookie);
+          to.writeLong(offset);
+          to.writeLong(length);
+          to.write(payload);
+        });
+  }
+
   static byte[] request(int flags, int command, long cookie, long offset, long length) {
     return bytes(
         to -> {
@@ -227,7 +266,9 @@ final class RawClient implements AutoCloseable {
       int error = in.readInt();
       return new Reply(in.readLong(), error, "", List.of());
     }
-    assertThat(magic).isEqualTo(0x668e33ef);
+    int chunkMagic = extended ? 0x6e8a278c : 0x668e33ef;
+    assertThat(magic).isEqualTo(chunkMagic);
+    long offset = 0;
     List<Chunk> chunks = new ArrayList<>();
     int error = 0;
     String message = "";
@@ -236,14 +277,19 @@ final class RawClient implements AutoCloseable {
     do {
       if (!chunks.isEmpty()) {
         // The server sends the chunks of one reply in one piece.
-        assertThat(in.readInt()).isEqualTo(0x668e33ef);
+        assertThat(in.readInt()).isEqualTo(chunkMagic);
       }
       int flags = in.readUnsignedShort();
       assertThat(flags & ~1).isZero();
       done = (flags & 1) != 0;
       int type = in.readUnsignedShort();
       cookie = in.readLong();
-      int length = in.readInt();
+      if (extended) {
+        long repeated = in.readLong();
+        assertThat(chunks.isEmpty() || repeated == offset).isTrue();
+        offset = repeated;
+      }
+      int length = extended ? Math.toIntExact(in.readLong()) : in.readInt();
       assertThat(length).isBetween(0, (32 << 20) + 8);
       byte[] payload = in.readNBytes(length);
       assertThat(payload).hasSize(length);
@@ -259,7 +305,7 @@ final class RawClient implements AutoCloseable {
         chunks.add(new Chunk(type, ByteBuffer.wrap(payload)));
       }
     } while (!done);
-    return new Reply(cookie, error, message, chunks);
+    return new Reply(cookie, error, message, chunks, offset);
   }
 
   /** Reads without structured replies. */

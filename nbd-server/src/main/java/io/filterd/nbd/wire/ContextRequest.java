@@ -1,18 +1,23 @@
 package io.filterd.nbd.wire;
 
 import io.netty.buffer.ByteBuf;
+import java.util.LinkedHashSet;
+import java.util.Set;
 
 /**
- * The data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT. Of the queries only what this
- * server knows is kept, so that many of them take no memory.
+ * The data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT.
  *
  * @param export the export's name; empty for the default export
  * @param empty whether there was no query
- * @param baseNamespace whether all contexts of {@code base:} are asked for
- * @param baseAllocation whether {@code base:allocation} is asked for
+ * @param queries those that a context of this server could match, each once
  */
-public record ContextRequest(
-    String export, boolean empty, boolean baseNamespace, boolean baseAllocation) {
+public record ContextRequest(String export, boolean empty, Set<String> queries) {
+  /** The longest name of a context, in bytes. Longer queries match none. */
+  public static final int MAX_NAME_BYTES = 255;
+
+  /** More different queries of one client are refused: they would only take memory. */
+  private static final int MAX_QUERIES = 64;
+
   /**
    * Reads all of {@code data}.
    *
@@ -21,26 +26,43 @@ public record ContextRequest(
   public static ContextRequest read(ByteBuf data) throws ProtocolException {
     String export = Strings.read(data, Fields.u32(data, "name length"), "export name");
     long count = Fields.u32(data, "number of queries");
-    boolean baseNamespace = false;
-    boolean baseAllocation = false;
+    Set<String> queries = new LinkedHashSet<>();
     for (long i = 0; i < count; i++) {
       // Each query takes four bytes at least, so that the data bounds their number.
-      String query = readQuery(data);
-      baseNamespace |= query.equals(Protocol.BASE_NAMESPACE);
-      baseAllocation |= query.equals(Protocol.BASE_ALLOCATION);
+      long length = Fields.u32(data, "query length");
+      String query = readQuery(data, length);
+      if (length <= MAX_NAME_BYTES && queries.add(query) && queries.size() > MAX_QUERIES) {
+        throw new ProtocolException(
+            "queries: more than " + MAX_QUERIES + " different ones (expected: fewer)");
+      }
     }
     if (data.isReadable()) {
       throw new ProtocolException("queries: " + data.readableBytes() + " bytes too many");
     }
-    return new ContextRequest(export, count == 0, baseNamespace, baseAllocation);
+    return new ContextRequest(export, count == 0, queries);
   }
 
-  private static String readQuery(ByteBuf data) throws ProtocolException {
-    String query = Strings.read(data, Fields.u32(data, "query length"), "query");
+  private static String readQuery(ByteBuf data, long length) throws ProtocolException {
+    String query = Strings.read(data, length, "query");
     if (query.indexOf(':') < 0) {
       throw new ProtocolException(
           "query: " + Strings.printable(query) + " (expected: NAMESPACE:LEAF)");
     }
     return query;
+  }
+
+  /** Whether a context of this name is asked for, to be chosen. */
+  public boolean names(String context) {
+    return queries.contains(context);
+  }
+
+  /**
+   * Whether a context of this name is asked for, to be listed: by itself, or by what its name
+   * begins with up to a colon.
+   */
+  public boolean lists(String context) {
+    return empty
+        || names(context)
+        || queries.stream().anyMatch(each -> each.endsWith(":") && context.startsWith(each));
   }
 }

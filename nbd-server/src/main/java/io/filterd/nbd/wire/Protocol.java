@@ -1,6 +1,9 @@
 package io.filterd.nbd.wire;
 
-/** The constants of the protocol, named as in proto.md, section "Values". */
+/**
+ * The constants of the protocol, named as in proto.md, section "Values"; those of extended headers
+ * as in the proto.md of the branch extension-ext-header.
+ */
 public final class Protocol {
   // Handshake.
   public static final long NBDMAGIC = 0x4e42444d41474943L;
@@ -19,6 +22,7 @@ public final class Protocol {
   public static final int NBD_OPT_STRUCTURED_REPLY = 8;
   public static final int NBD_OPT_LIST_META_CONTEXT = 9;
   public static final int NBD_OPT_SET_META_CONTEXT = 10;
+  public static final int NBD_OPT_EXTENDED_HEADERS = 11;
 
   // Option replies.
   public static final int NBD_REP_ACK = 1;
@@ -32,6 +36,7 @@ public final class Protocol {
   public static final int NBD_REP_ERR_UNKNOWN = 0x80000006;
   public static final int NBD_REP_ERR_SHUTDOWN = 0x80000007;
   public static final int NBD_REP_ERR_TOO_BIG = 0x80000009;
+  public static final int NBD_REP_ERR_EXT_HEADER_REQD = 0x8000000a;
 
   // Information types.
   public static final int NBD_INFO_EXPORT = 0;
@@ -51,9 +56,11 @@ public final class Protocol {
   public static final int NBD_FLAG_CAN_MULTI_CONN = 1 << 8;
   public static final int NBD_FLAG_SEND_CACHE = 1 << 10;
   public static final int NBD_FLAG_SEND_FAST_ZERO = 1 << 11;
+  public static final int NBD_FLAG_BLOCK_STAT_PAYLOAD = 1 << 12;
 
   // Requests.
   public static final int REQUEST_MAGIC = 0x25609513;
+  public static final int EXTENDED_REQUEST_MAGIC = 0x21e41c71;
   public static final int NBD_CMD_READ = 0;
   public static final int NBD_CMD_WRITE = 1;
   public static final int NBD_CMD_DISC = 2;
@@ -67,24 +74,23 @@ public final class Protocol {
   public static final int NBD_CMD_FLAG_DF = 1 << 2;
   public static final int NBD_CMD_FLAG_REQ_ONE = 1 << 3;
   public static final int NBD_CMD_FLAG_FAST_ZERO = 1 << 4;
+  public static final int NBD_CMD_FLAG_PAYLOAD_LEN = 1 << 5;
 
   // Replies.
   public static final int SIMPLE_REPLY_MAGIC = 0x67446698;
   public static final int SIMPLE_REPLY_BYTES = 16;
   public static final int STRUCTURED_REPLY_MAGIC = 0x668e33ef;
-  public static final int CHUNK_HEADER_BYTES = 20;
-  public static final int DATA_CHUNK_HEADER_BYTES = CHUNK_HEADER_BYTES + Long.BYTES;
-  public static final int HOLE_CHUNK_BYTES = CHUNK_HEADER_BYTES + Long.BYTES + Integer.BYTES;
+  public static final int EXTENDED_REPLY_MAGIC = 0x6e8a278c;
   public static final int NBD_REPLY_FLAG_DONE = 1;
   public static final int NBD_REPLY_TYPE_NONE = 0;
   public static final int NBD_REPLY_TYPE_OFFSET_DATA = 1;
   public static final int NBD_REPLY_TYPE_OFFSET_HOLE = 2;
   public static final int NBD_REPLY_TYPE_BLOCK_STATUS = 5;
+  public static final int NBD_REPLY_TYPE_BLOCK_STATUS_EXT = 6;
   public static final int NBD_REPLY_TYPE_ERROR = 32769;
 
   // The context base:allocation.
   public static final String BASE_ALLOCATION = "base:allocation";
-  public static final String BASE_NAMESPACE = "base:";
   public static final int NBD_STATE_HOLE = 1;
   public static final int NBD_STATE_ZERO = 1 << 1;
 
