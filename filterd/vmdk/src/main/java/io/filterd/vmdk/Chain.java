@@ -202,6 +202,58 @@ public final class Chain implements BlockDevice {
     return parts.build();
   }
 
+  /** Takes the parts of a range, one after the other. */
+  @FunctionalInterface
+  public interface Depths {
+    /**
+     * Takes the next part.
+     *
+     * @param depth 1 for the top link, 2 for its parent, and so on; 0 for no link
+     * @return whether more is wanted
+     */
+    boolean add(long partBytes, int depth);
+  }
+
+  /**
+   * Says which link each part of a range comes from, by how deep in the chain it is. A part that a
+   * link knows to be zeros comes from that link. May end early, but not before the first part.
+   *
+   * @return false if this would have to block; what was added does not count then
+   */
+  public boolean depths(long offset, long length, Depths parts, Blocking blocking)
+      throws BlockException {
+    return depths(0, offset, length, parts, blocking) >= 0;
+  }
+
+  /** The bytes described; less than were asked for at an end; -1 if this would block. */
+  private long depths(int level, long offset, long length, Depths parts, Blocking blocking)
+      throws BlockException {
+    BlockDevice link = level == 0 ? top : level <= parents.size() ? parents.get(level - 1) : null;
+    long inside = link == null ? 0 : Math.min(length, link.info().sizeBytes() - offset);
+    if (link == null || inside <= 0) {
+      return parts.add(length, 0) ? length : 0;
+    }
+    Extents extents = link.extents(offset, inside, blocking);
+    if (extents == Extents.WOULD_BLOCK) {
+      return -1;
+    }
+    long at = 0;
+    for (int i = 0; i < extents.count(); i++) {
+      long bytes = extents.lengthBytes(i, inside);
+      long described;
+      if (extents.kind(i) == ExtentKind.ABSENT) {
+        described = depths(level + 1, offset + at, bytes, parts, blocking);
+      } else {
+        described = parts.add(bytes, level + 1) ? bytes : 0;
+      }
+      if (described < bytes) {
+        return described < 0 ? described : at + described;
+      }
+      at += bytes;
+    }
+    return at;
+  }
+
   @Override
   public Completion write(long offset, ByteBuffer source, Durability durability, Blocking blocking)
       throws BlockException {

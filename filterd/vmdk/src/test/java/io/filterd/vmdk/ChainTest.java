@@ -100,6 +100,37 @@ class ChainTest {
     return link;
   }
 
+  @Test
+  void tellsHowDeepInItAPartLies() throws Exception {
+    byte[] base = new byte[4 * UNIT + 512]; // Shorter than its child.
+    Arrays.fill(base, (byte) 3);
+    byte[] middle = new byte[SIZE_BYTES];
+    Arrays.fill(middle, UNIT, 2 * UNIT, (byte) 2);
+    byte[] top = new byte[SIZE_BYTES];
+    Arrays.fill(top, 2 * UNIT, 3 * UNIT, (byte) 1);
+    try (Chain chain = new Chain(List.of(link(top), link(middle), link(base)))) {
+      StringBuilder told = new StringBuilder();
+      long at = 512;
+      while (at < SIZE_BYTES) {
+        long[] sum = {0};
+        assertThat(
+                chain.depths(
+                    at,
+                    SIZE_BYTES - at,
+                    (bytes, depth) -> {
+                      told.append(depth).append('x').append(bytes / 512).append(' ');
+                      sum[0] += bytes;
+                      return true;
+                    },
+                    Blocking.ALLOWED))
+            .isTrue();
+        assertThat(sum[0]).isPositive();
+        at += sum[0];
+      }
+      assertThat(told.toString()).isEqualTo("3x127 2x128 1x128 3x129 0x255 ");
+    }
+  }
+
   /** A chain's model is the bytes it must read as. */
   @Test
   void readsOfItsLinksWhatTheNearestHolds() throws Exception {
