@@ -6,6 +6,7 @@ import io.filterd.block.BlockException.Reason;
 import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Client;
 import io.filterd.nbd.Exports;
+import io.filterd.nbd.MetaContext;
 import io.filterd.vmdk.EncryptionMetadata;
 import java.time.Duration;
 import java.util.List;
@@ -177,7 +178,7 @@ final class Attachments implements Exports {
     if (slot.ending) {
       throw new BlockException(Reason.SHUTTING_DOWN, "disk " + name + " is being detached");
     }
-    return Optional.of(new DiskLease(name.toString(), stack.device()));
+    return Optional.of(new DiskLease(name.toString(), stack.device(), stack.contexts()));
   }
 
   /** The empty name stands for the only disk, if there is one only. */
@@ -193,7 +194,8 @@ final class Attachments implements Exports {
   }
 
   /** A client's use of a disk; the server knows when it ends, so nothing is counted here. */
-  private record DiskLease(String name, BlockDevice device) implements Lease {
+  private record DiskLease(String name, BlockDevice device, List<MetaContext> contexts)
+      implements Lease {
     @Override
     public String description() {
       return "";

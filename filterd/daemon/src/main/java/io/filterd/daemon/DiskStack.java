@@ -13,6 +13,7 @@ import io.filterd.filter.FilterContext;
 import io.filterd.filter.FilterFactory;
 import io.filterd.filter.FilterSettings;
 import io.filterd.filter.Reporting;
+import io.filterd.nbd.MetaContext;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.vmdk.Chain;
@@ -48,6 +49,7 @@ final class DiskStack implements AutoCloseable {
   private final FilterRegistry filters;
   private final VmdkDisk disk;
   private final BlockDevice chain;
+  private final MetaContext depth;
   private final PolicyGate gate;
   private final BlockDevice top;
   private final Optional<Running> encryption;
@@ -62,6 +64,7 @@ final class DiskStack implements AutoCloseable {
       FilterRegistry filters,
       VmdkDisk disk,
       BlockDevice chain,
+      MetaContext depth,
       Optional<Running> encryption,
       Optional<SectorCipher> cipher,
       Applied applied,
@@ -70,6 +73,7 @@ final class DiskStack implements AutoCloseable {
     this.filters = filters;
     this.disk = disk;
     this.chain = chain;
+    this.depth = depth;
     this.encryption = encryption;
     this.cipher = cipher;
     this.applied = applied;
@@ -102,7 +106,8 @@ final class DiskStack implements AutoCloseable {
         encryption = Optional.of(new Running(factory, filter, Map.of()));
         bottom = filter;
       }
-      bottom = new CheckedDevice(new Chain(List.of(new CheckedDevice(bottom))));
+      Chain chain = new Chain(List.of(new CheckedDevice(bottom)));
+      bottom = new CheckedDevice(chain);
       List<Running> running = new ArrayList<>();
       BlockDevice filtered = stack(name, filters, policy, bottom, running);
       DiskStack stack =
@@ -111,6 +116,7 @@ final class DiskStack implements AutoCloseable {
               filters,
               disk,
               bottom,
+              new AllocationDepth(chain),
               encryption,
               cipher,
               new Applied(policy, running),
@@ -195,6 +201,11 @@ final class DiskStack implements AutoCloseable {
   /** What clients see. */
   BlockDevice device() {
     return top;
+  }
+
+  /** What clients may ask of it beside its content. */
+  List<MetaContext> contexts() {
+    return List.of(depth);
   }
 
   VmdkDisk disk() {

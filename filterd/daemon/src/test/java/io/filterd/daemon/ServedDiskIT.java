@@ -86,6 +86,8 @@ class ServedDiskIT {
           .contains("\"export-size\": 67108864");
       assertThat(tool("nbdinfo", "--list", "nbd://127.0.0.1:" + running.port())).contains(DISK);
       assertThat(tool("nbdinfo", "--map", running.uri(DISK))).contains("hole,zero");
+      assertThat(tool("nbdinfo", "--map=qemu:allocation-depth", running.uri(DISK)))
+          .contains("1  local", "0  absent");
       assertThat(running.filterd("disk", "list")).contains(DISK, "attached");
       assertThat(running.filterd("disk", "info", DISK, "--json")).contains("\"compliant\"");
     }
