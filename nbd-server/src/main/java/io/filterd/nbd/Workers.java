@@ -22,7 +22,7 @@ final class Workers {
   abstract static class Task {
     private @Nullable Task next;
 
-    /** Does it. Throws nothing. */
+    /** Does it. An Error that comes out of it costs the thread, nothing else. */
     abstract void run();
   }
 
@@ -164,7 +164,28 @@ final class Workers {
       } finally {
         lock.unlock();
       }
-      task.run();
+      boolean survived = false;
+      try {
+        task.run();
+        survived = true;
+      } finally {
+        if (!survived) {
+          lose(lane);
+        }
+      }
+    }
+  }
+
+  /** This thread ends with an Error: what it held is free for another one. */
+  private void lose(Lane lane) {
+    lock.lock();
+    try {
+      lane.running--;
+      busy--;
+      threads.remove(Thread.currentThread());
+      wakeForTheRest();
+    } finally {
+      lock.unlock();
     }
   }
 

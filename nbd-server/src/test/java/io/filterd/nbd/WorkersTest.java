@@ -92,4 +92,24 @@ final class WorkersTest {
 
     await().until(() -> running.get() == 100);
   }
+
+  @Test
+  void losesNoThreadToAnError() {
+    Workers.Lane lane = workers.lane("a");
+    for (int i = 0; i < 10 * THREADS; i++) {
+      workers.submit(
+          lane,
+          task(
+              () -> {
+                throw new StackOverflowError("injected");
+              }));
+    }
+    AtomicInteger running = new AtomicInteger();
+    for (int i = 0; i < THREADS; i++) {
+      workers.submit(lane, task(() -> hold(running)));
+    }
+
+    // The injected ones are seen to by the JVM.
+    await().dontCatchUncaughtExceptions().until(() -> running.get() >= THREADS / 2);
+  }
 }
