@@ -32,6 +32,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -50,6 +51,7 @@ public final class NbdServer implements AutoCloseable {
   private final Sessions sessions;
   private final EventLoopGroup loops;
   private final List<Channel> listeners = new ArrayList<>();
+  private final AtomicBoolean closed = new AtomicBoolean();
 
   private NbdServer(NbdServerConfig config, Exports exports) {
     this.config = config;
@@ -230,9 +232,15 @@ public final class NbdServer implements AutoCloseable {
     return true;
   }
 
-  /** Stops accepting, lets requests in flight finish for the configured time, then closes. */
+  /**
+   * Stops accepting, lets requests in flight finish for the configured time, then closes. Does
+   * nothing the second time.
+   */
   @Override
   public void close() {
+    if (!closed.compareAndSet(false, true)) {
+      return;
+    }
     sessions.stop();
     for (Channel listener : listeners) {
       SocketAddress address = listener.localAddress();
