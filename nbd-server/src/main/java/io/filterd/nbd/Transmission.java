@@ -355,7 +355,19 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     int command = request.header.command;
     boolean brief =
         !Terms.transfers(command) || request.header.length <= sessions.config().inlineBytes();
-    return brief && request.execute(Blocking.FORBIDDEN, data);
+    boolean survived = false;
+    try {
+      boolean done = brief && request.execute(Blocking.FORBIDDEN, data);
+      survived = true;
+      return done;
+    } finally {
+      if (!survived) {
+        // An Error. Not all who call are within the pipeline, which ends the connection then.
+        release(request);
+        recycle(request);
+        context().close();
+      }
+    }
   }
 
   private void answer(ChannelHandlerContext ctx, Request request) {
