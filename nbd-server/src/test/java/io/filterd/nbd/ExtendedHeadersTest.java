@@ -44,7 +44,6 @@ import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -52,7 +51,6 @@ import org.junit.jupiter.params.provider.ValueSource;
  * Extended headers and several metadata contexts, as the proto.md of the branch
  * extension-ext-header says it; the server is asked by hand.
  */
-@ExtendWith(NoLeaks.class)
 final class ExtendedHeadersTest {
   private static final long TIB = 1L << 40;
   private static final long SIZE_BYTES = 8 * TIB;

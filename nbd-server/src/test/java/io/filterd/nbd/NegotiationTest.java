@@ -48,13 +48,11 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The handshake, option by option, as proto.md says it; each server is asked by hand. */
-@ExtendWith(NoLeaks.class)
 final class NegotiationTest {
   private static final long SIZE_BYTES = 8 << 20;
 

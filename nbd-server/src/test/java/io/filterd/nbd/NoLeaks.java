@@ -13,10 +13,11 @@ import org.junit.jupiter.api.extension.BeforeAllCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
- * Watches every buffer that is taken while a test class runs, and fails if one was forgotten. Which
- * buffers were is known when the collector finds them, so it is called at the end.
+ * Watches every buffer that is taken while a test class of this module runs (see
+ * junit-platform.properties), and fails if one was forgotten. Which buffers were is known when the
+ * collector finds them, so it is called at the end.
  */
-final class NoLeaks implements BeforeAllCallback, AfterAllCallback {
+public final class NoLeaks implements BeforeAllCallback, AfterAllCallback {
   private static final List<String> LEAKS = new CopyOnWriteArrayList<>();
 
   static {

@@ -49,13 +49,11 @@ import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The transmission phase, as proto.md says it; each server is asked by hand. */
-@ExtendWith(NoLeaks.class)
 final class TransmissionTest {
   private static final int MIB = 1 << 20;
   private static final long SIZE_BYTES = 80L * MIB;
