@@ -3,7 +3,9 @@ package io.filterd.nbd;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.filterd.nbd.wire.Protocol;
+import java.io.BufferedInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
@@ -11,14 +13,18 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
 import java.net.SocketException;
+import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
  * Speaks NBD by hand, right or wrong, and takes nothing for granted that the server says. Written
- * from proto.md, without the server's own codec. Waits at most 20 s for anything.
+ * from proto.md, without the server's own codec. Waits at most 20 s for anything, but over a Unix
+ * socket without an end.
  */
 final class RawClient implements AutoCloseable {
   static final int FIXED_NEWSTYLE = 1;
@@ -50,7 +56,9 @@ final class RawClient implements AutoCloseable {
     }
   }
 
-  private final Socket socket = new Socket();
+  /** What is closed in the end: a TCP socket, or the channel of a Unix one. */
+  private final Closeable connection;
+
   private final DataInputStream in;
   private final DataOutputStream out;
   private boolean extended;
@@ -61,13 +69,22 @@ final class RawClient implements AutoCloseable {
 
   /** Connects with a small receive buffer, so that replies pile up on the server's side. */
   RawClient(SocketAddress address, int receiveBufferBytes) throws IOException {
+    if (address instanceof UnixDomainSocketAddress) {
+      SocketChannel channel = SocketChannel.open(address);
+      connection = channel;
+      in = new DataInputStream(new BufferedInputStream(Channels.newInputStream(channel)));
+      out = new DataOutputStream(Channels.newOutputStream(channel));
+      return;
+    }
+    Socket socket = new Socket();
+    connection = socket;
     if (receiveBufferBytes > 0) {
       socket.setReceiveBufferSize(receiveBufferBytes);
     }
     socket.setSoTimeout(20_000);
     socket.setTcpNoDelay(true);
     socket.connect((InetSocketAddress) address);
-    in = new DataInputStream(socket.getInputStream());
+    in = new DataInputStream(new BufferedInputStream(socket.getInputStream()));
     out = new DataOutputStream(socket.getOutputStream());
   }
 
@@ -335,6 +352,11 @@ final class RawClient implements AutoCloseable {
     }
   }
 
+  /** What the server sends, for whoever reads it in another way. */
+  DataInputStream input() {
+    return in;
+  }
+
   byte[] readBytes(int length) throws IOException {
     byte[] bytes = in.readNBytes(length);
     assertThat(bytes).hasSize(length);
@@ -343,12 +365,14 @@ final class RawClient implements AutoCloseable {
 
   /** Ends the connection by a reset. */
   void reset() throws IOException {
-    socket.setSoLinger(true, 0);
-    socket.close();
+    if (connection instanceof Socket socket) {
+      socket.setSoLinger(true, 0);
+    }
+    connection.close();
   }
 
   @Override
   public void close() throws IOException {
-    socket.close();
+    connection.close();
   }
 }
