@@ -13,6 +13,11 @@ public interface Exports {
   /** The names this client may list, in order. */
   List<String> names(Client client);
 
+  /** One line for people on an export of the list, which may be one that is refused; or empty. */
+  default String description(String name) {
+    return "";
+  }
+
   /**
    * Opens the export of this name for this client, if there is one; the session closes the lease.
    * The empty name asks for the default export. A client that may only read gets a {@link
@@ -42,12 +47,23 @@ public interface Exports {
     /** One line for people; may be empty. */
     String description();
 
-    /** Whether this session may only read, whatever the device can do. */
+    /**
+     * Whether this session may only read, whatever the device can do. Asked for each change, so it
+     * may turn while the session lasts; a client that was told so at first stays a reader.
+     */
     boolean readOnly();
 
     /** The metadata contexts it has beside {@code base:allocation}; at most 31, names differ. */
     default List<MetaContext> contexts() {
       return List.of();
+    }
+
+    /**
+     * How many clients at a time the export may have; further ones are refused. With one it is not
+     * offered for several connections of a client.
+     */
+    default int maxClients() {
+      return Integer.MAX_VALUE;
     }
 
     /** Ends the use; the device itself stays open for others. Called once, and may block. */

@@ -18,6 +18,7 @@ final class Hold {
   private volatile List<MetaContext> contexts = List.of();
   private volatile @Nullable Transmission user;
   private volatile boolean revoked;
+  private volatile boolean place;
 
   /** A session begins to open the export of this name. */
   Hold(String asked) {
@@ -56,6 +57,15 @@ final class Hold {
   /** What can be said of the export's ranges, once it is open. */
   List<MetaContext> contexts() {
     return contexts;
+  }
+
+  /** The session has one of the export's places. */
+  void tookPlace() {
+    place = true;
+  }
+
+  boolean hasPlace() {
+    return place;
   }
 
   /** A client uses the export from now on. */

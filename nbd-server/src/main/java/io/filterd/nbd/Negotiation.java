@@ -24,6 +24,8 @@ import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNKNOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNSUP;
 
 import io.filterd.block.BlockException;
+import io.filterd.block.Capability;
+import io.filterd.block.DeviceInfo;
 import io.filterd.nbd.Sessions.Opening;
 import io.filterd.nbd.wire.ContextRequest;
 import io.filterd.nbd.wire.InfoRequest;
@@ -264,6 +266,7 @@ final class Negotiation extends ByteToMessageDecoder {
     open(
         ctx,
         name,
+        true,
         opening -> {
           if (opening instanceof Opening.Opened(Hold hold)) {
             Terms terms = terms(name, hold);
@@ -293,9 +296,9 @@ final class Negotiation extends ByteToMessageDecoder {
     empty(data, "NBD_OPT_LIST");
     ask(
         ctx,
-        (Consumer<Optional<List<String>>> answer) -> sessions.names(client, answer),
-        names -> {
-          if (names.isEmpty()) {
+        (Consumer<Optional<List<Sessions.Listed>>> answer) -> sessions.list(client, answer),
+        exports -> {
+          if (exports.isEmpty()) {
             refuse(
                 ctx,
                 NBD_OPT_LIST,
@@ -303,8 +306,10 @@ final class Negotiation extends ByteToMessageDecoder {
                 "the exports could not be listed: see the server's log");
             return;
           }
-          for (String name : names.get()) {
-            ctx.write(OptionReplies.server(ctx.alloc(), NBD_OPT_LIST, name), ctx.voidPromise());
+          for (Sessions.Listed each : exports.get()) {
+            ctx.write(
+                OptionReplies.server(ctx.alloc(), NBD_OPT_LIST, each.name(), each.description()),
+                ctx.voidPromise());
           }
           ctx.write(OptionReplies.ack(ctx.alloc(), NBD_OPT_LIST), ctx.voidPromise());
         });
@@ -340,6 +345,7 @@ final class Negotiation extends ByteToMessageDecoder {
     open(
         ctx,
         request.name(),
+        true,
         opening -> {
           if (!(opening instanceof Opening.Opened(Hold hold))) {
             refuse(ctx, number, opening);
@@ -423,6 +429,7 @@ final class Negotiation extends ByteToMessageDecoder {
     open(
         ctx,
         export,
+        false,
         opening -> {
           if (!(opening instanceof Opening.Opened(Hold hold))) {
             refuse(ctx, number, opening);
@@ -441,8 +448,8 @@ final class Negotiation extends ByteToMessageDecoder {
         });
   }
 
-  private void open(ChannelHandlerContext ctx, String name, Consumer<Opening> then) {
-    ask(ctx, answer -> sessions.open(name, client, answer), then);
+  private void open(ChannelHandlerContext ctx, String name, boolean toUse, Consumer<Opening> then) {
+    ask(ctx, answer -> sessions.open(name, client, toUse, answer), then);
   }
 
   /** Has another thread find something out, and goes on with its answer when that is here. */
@@ -500,8 +507,9 @@ final class Negotiation extends ByteToMessageDecoder {
         }
       }
     }
+    DeviceInfo info = hold.lease().device().info();
     return new Terms(
-        hold.lease().device().info(),
+        hold.lease().maxClients() > 1 ? info : info.without(Capability.MULTIPLE_CONNECTIONS),
         hold.lease().readOnly(),
         mode,
         contexts,

@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
@@ -17,6 +18,12 @@ import org.slf4j.LoggerFactory;
 /** What all sessions of a server share. Safe for many threads. */
 final class Sessions {
   private static final Logger LOG = LoggerFactory.getLogger(Sessions.class);
+
+  /** How long a client waits for a place that another may be about to leave. */
+  private static final long PLACE_PATIENCE_NANOS = TimeUnit.MILLISECONDS.toNanos(500);
+
+  /** An export that can be listed. */
+  record Listed(String name, String description) {}
 
   /** What became of opening an export. */
   sealed interface Opening {
@@ -36,6 +43,7 @@ final class Sessions {
   private final ByteBudget budget;
   private final Set<Channel> connections = ConcurrentHashMap.newKeySet();
   private final AtomicInteger connectionCount = new AtomicInteger();
+  private final Places places = new Places();
   private final Set<Hold> holds = ConcurrentHashMap.newKeySet();
 
   /**
@@ -99,33 +107,45 @@ final class Sessions {
   }
 
   /** Asks which exports a client may list; the answer comes on another thread, empty for a bug. */
-  void names(Client client, Consumer<Optional<List<String>>> then) {
+  void list(Client client, Consumer<Optional<List<Listed>>> then) {
     openers.execute(
         () -> {
-          Optional<List<String>> names = Optional.empty();
+          Optional<List<Listed>> listed = Optional.empty();
           try {
-            names = Optional.of(exports.names(client));
+            listed =
+                Optional.of(
+                    exports.names(client).stream()
+                        .map(name -> new Listed(name, exports.description(name)))
+                        .toList());
           } catch (RuntimeException bug) {
             LOG.error("exports could not be listed", bug);
           }
-          then.accept(names);
+          then.accept(listed);
         });
   }
 
-  /** Opens an export for a client; the answer comes on another thread. */
-  void open(String name, Client client, Consumer<Opening> then) {
+  /**
+   * Opens an export for a client; the answer comes on another thread.
+   *
+   * @param toUse whether a client is to use it, and needs a place
+   */
+  void open(String name, Client client, boolean toUse, Consumer<Opening> then) {
     Hold hold = new Hold(name);
     holds.add(hold);
-    openers.execute(() -> then.accept(openNow(name, client, hold)));
+    openers.execute(() -> then.accept(openNow(name, client, toUse, hold)));
   }
 
-  private Opening openNow(String name, Client client, Hold hold) {
+  private Opening openNow(String name, Client client, boolean toUse, Hold hold) {
     Opening answer;
     try {
       Optional<Exports.Lease> lease = exports.open(name, client);
       if (lease.isPresent()) {
         opened(hold, lease.get());
-        return new Opening.Opened(hold);
+        if (!toUse || takePlace(hold)) {
+          return new Opening.Opened(hold);
+        }
+        close(hold);
+        return noPlace(lease.get());
       }
       answer = new Opening.Unknown();
     } catch (BlockException known) {
@@ -150,6 +170,35 @@ final class Sessions {
     }
   }
 
+  private boolean takePlace(Hold hold) {
+    Exports.Lease lease = hold.lease();
+    if (lease.maxClients() == Integer.MAX_VALUE) {
+      return true;
+    }
+    try {
+      if (!places.take(lease.name(), lease.maxClients(), PLACE_PATIENCE_NANOS)) {
+        return false;
+      }
+    } catch (InterruptedException stop) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+    hold.tookPlace();
+    return true;
+  }
+
+  private static Opening noPlace(Exports.Lease lease) {
+    return new Opening.Refused(
+        BlockException.Reason.NO_SPACE,
+        "clients of export "
+            + lease.name()
+            + ": "
+            + lease.maxClients()
+            + " already (expected: at most "
+            + lease.maxClients()
+            + " at a time)");
+  }
+
   /** Closes the lease of a hold, some time. */
   void close(Hold hold) {
     openers.execute(
@@ -159,6 +208,9 @@ final class Sessions {
           } catch (RuntimeException bug) {
             LOG.error("export={} lease could not be closed", hold.lease().name(), bug);
           } finally {
+            if (hold.hasPlace()) {
+              places.leave(hold.lease().name());
+            }
             holds.remove(hold);
             hold.ended();
           }

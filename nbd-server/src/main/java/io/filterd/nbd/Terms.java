@@ -43,6 +43,9 @@ import org.jspecify.annotations.Nullable;
  * contract of the device. Immutable.
  */
 final class Terms {
+  /** Why a change of an export is refused that may only be read. */
+  static final Refusal READ_ONLY = new Refusal(NBD_EPERM, "the export is read-only");
+
   private final DeviceInfo info;
   private final ReplyMode mode;
   private final List<ChosenContext> contexts;
@@ -146,7 +149,7 @@ final class Terms {
       }
     }
     if (readOnly() && changes(request.command)) {
-      return new Refusal(NBD_EPERM, "the export is read-only");
+      return READ_ONLY;
     }
     // FUA may stand on every command, once it was offered (proto.md, "Command flags").
     allowedFlags |= offers(NBD_FLAG_SEND_FUA) ? NBD_CMD_FLAG_FUA : 0;
@@ -226,7 +229,8 @@ final class Terms {
     return (flags & flag) != 0;
   }
 
-  private static boolean changes(int command) {
+  /** Whether the command changes the export. */
+  static boolean changes(int command) {
     return command == NBD_CMD_WRITE || command == NBD_CMD_WRITE_ZEROES || command == NBD_CMD_TRIM;
   }
 

@@ -149,7 +149,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     return new ConnectionInfo(
         peer,
         export,
-        terms.readOnly(),
+        terms.readOnly() || hold.lease().readOnly(),
         terms.mode().chunks(),
         !terms.contexts().isEmpty(),
         requests,
@@ -308,7 +308,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     request.refusal =
         closing || sessions.stopping()
             ? new Refusal(NBD_ESHUTDOWN, "the export is being detached or the server is stopping")
-            : terms.refusal(request.header);
+            : refusal(request.header);
     request.asked = ContextFilter.all(terms.contexts().size());
     long payloadBytes = request.header.payloadBytes(terms.mode());
     if (payloadBytes != 0) {
@@ -318,6 +318,13 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     } else {
       charge(ctx, request);
     }
+  }
+
+  /** The export may have become read-only since the client was told its terms. */
+  private @Nullable Refusal refusal(RequestHeader request) {
+    return Terms.changes(request.command) && hold.lease().readOnly()
+        ? Terms.READ_ONLY
+        : terms.refusal(request);
   }
 
   private void beginPayload(
@@ -363,7 +370,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     } finally {
       if (!survived) {
         // An Error. Not all who call are within the pipeline, which ends the connection then.
-        release(request);
+        memory.release(request);
         recycle(request);
         context().close();
       }

@@ -39,12 +39,16 @@ public final class OptionReplies {
     return reply(allocator, option, error, text.length).writeBytes(text);
   }
 
-  /** NBD_REP_SERVER: one export of a list. */
-  public static ByteBuf server(ByteBufAllocator allocator, int option, String name) {
+  /** NBD_REP_SERVER: one export of a list, and what there is to say of it. */
+  public static ByteBuf server(
+      ByteBufAllocator allocator, int option, String name, String description) {
     byte[] text = Strings.bytes(name);
-    return reply(allocator, option, Protocol.NBD_REP_SERVER, Integer.BYTES + text.length)
+    byte[] more = Strings.bytes(description);
+    return reply(
+            allocator, option, Protocol.NBD_REP_SERVER, Integer.BYTES + text.length + more.length)
         .writeInt(text.length)
-        .writeBytes(text);
+        .writeBytes(text)
+        .writeBytes(more);
   }
 
   /** NBD_INFO_EXPORT. */
