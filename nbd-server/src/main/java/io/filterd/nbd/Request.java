@@ -79,6 +79,9 @@ final class Request extends Workers.Task {
   /** The buffer for the reply; whole after {@link #execute} was true. */
   @Nullable ByteBuf reply;
 
+  /** When its last byte was here, by {@code System.nanoTime()}. */
+  long beganNanos;
+
   /** Bytes of memory that the connection is charged for this request. */
   int heldBytes;
 

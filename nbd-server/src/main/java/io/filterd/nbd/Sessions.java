@@ -10,6 +10,7 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
@@ -43,6 +44,7 @@ final class Sessions {
   private final ByteBudget budget;
   private final Set<Channel> connections = ConcurrentHashMap.newKeySet();
   private final AtomicInteger connectionCount = new AtomicInteger();
+  private final AtomicLong lastConnection = new AtomicLong();
   private final Places places = new Places();
   private final Set<Hold> holds = ConcurrentHashMap.newKeySet();
 
@@ -104,6 +106,11 @@ final class Sessions {
   /** Every open connection. */
   Set<Channel> connections() {
     return connections;
+  }
+
+  /** A number for a connection that no other has. */
+  long nextConnection() {
+    return lastConnection.incrementAndGet();
   }
 
   /** Asks which exports a client may list; the answer comes on another thread, empty for a bug. */

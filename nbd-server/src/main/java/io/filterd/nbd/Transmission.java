@@ -108,15 +108,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private boolean released;
   private @Nullable ScheduledFuture<?> stallCheck;
 
-  // Written by the event loop, read by anyone who asks for figures.
-  private volatile long requests;
-  private volatile long errors;
-  private volatile long bytesRead;
-  private volatile long bytesWritten;
-  private volatile int shownInFlight;
+  private final long id;
+  private final Figures figures = new Figures();
 
   Transmission(Sessions sessions, Hold hold, String peer, Terms terms) {
     this.sessions = sessions;
+    this.id = sessions.nextConnection();
     this.hold = hold;
     this.peer = peer;
     this.export = hold.lease().name();
@@ -147,16 +144,20 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   /** What operators are shown. For any thread; the figures are of about this moment. */
   ConnectionInfo connection() {
     return new ConnectionInfo(
+        id,
         peer,
         export,
         terms.readOnly() || hold.lease().readOnly(),
         terms.mode().chunks(),
         !terms.contexts().isEmpty(),
-        requests,
-        errors,
-        bytesRead,
-        bytesWritten,
-        shownInFlight);
+        figures.requests(),
+        figures.errors(),
+        figures.bytesRead(),
+        figures.bytesWritten(),
+        figures.inFlight(),
+        figures.ageMillis(),
+        figures.idleMillis(),
+        figures.commands());
   }
 
   private ChannelHandlerContext context() {
@@ -300,6 +301,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       end(ctx);
       return;
     }
+    request.beganNanos = System.nanoTime();
     if (request.header.command == NBD_CMD_DISC) {
       recycle(request);
       end(ctx);
@@ -471,6 +473,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     if (payload.isWritable()) {
       return;
     }
+    request.beganNanos = System.nanoTime();
     state = State.HEADER;
     current = null;
     if (request.header.command == NBD_CMD_BLOCK_STATUS) {
@@ -496,6 +499,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     skip -= skipped;
     if (skip == 0) {
       Request request = current();
+      request.beganNanos = System.nanoTime();
       state = State.HEADER;
       current = null;
       answer(ctx, request);
@@ -512,7 +516,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   private void submit(Request request) {
     inFlight++;
-    shownInFlight = inFlight;
+    figures.inFlight(inFlight);
     sessions.workers().submit(lane, request);
   }
 
@@ -556,25 +560,18 @@ final class Transmission extends ChannelInboundHandlerAdapter {
 
   private void completed(ChannelHandlerContext ctx, Request request) {
     inFlight--;
-    shownInFlight = inFlight;
+    figures.inFlight(inFlight);
     memory.holdUntilSent(request);
     send(ctx, request);
   }
 
-  @SuppressWarnings("NonAtomicVolatileUpdate") // Only the event loop writes them.
   private void send(ChannelHandlerContext ctx, Request request) {
     ByteBuf reply = request.reply;
     if (reply == null) {
       throw new IllegalStateException("no reply");
     }
-    requests = requests + 1;
-    if (request.error != NBD_OK) {
-      errors = errors + 1;
-    } else if (request.header.command == NBD_CMD_READ) {
-      bytesRead = bytesRead + request.header.length;
-    } else if (request.header.command == NBD_CMD_WRITE) {
-      bytesWritten = bytesWritten + request.header.length;
-    }
+    figures.answered(
+        request.header.command, request.error, request.header.length, request.beganNanos);
     request.reply = null;
     recycle(request);
     unsentReplies++;
@@ -711,7 +708,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     if (!released) {
       released = true;
       allSent();
-      LOG.debug("peer={} export={} closed after {} requests", peer, export, requests);
+      LOG.debug("peer={} export={} closed after {} requests", peer, export, figures.requests());
       sessions.workers().leave(lane);
       sessions.close(hold);
     }

@@ -45,7 +45,7 @@ final class LiveExports implements Exports {
   }
 
   @Override
-  public List<String> names() {
+  public List<String> names(Client client) {
     return List.copyOf(entries.keySet());
   }
 
@@ -56,7 +56,7 @@ final class LiveExports implements Exports {
   }
 
   @Override
-  public Optional<Lease> open(String name) throws BlockException {
+  public Optional<Lease> open(String name, Client client) throws BlockException {
     Entry entry = entries.get(name);
     if (entry == null) {
       return Optional.empty();

@@ -47,7 +47,7 @@ class NbdArchitectureTest {
         .areTopLevelClasses()
         .should()
         .haveNameMatching(
-            ".*\\.(NbdServer|NbdServerConfig|Exports|MetaContext|Client|ConnectionInfo)")
+            ".*\\.(NbdServer|NbdServerConfig|Exports|MetaContext|Client|ConnectionInfo|CommandFigures)")
         .check(CLASSES);
   }
 }

@@ -340,7 +340,7 @@ final class RawClient implements AutoCloseable {
   }
 
   InetSocketAddress localAddress() {
-    return (InetSocketAddress) socket.getLocalSocketAddress();
+    return (InetSocketAddress) ((Socket) connection).getLocalSocketAddress();
   }
 
   /** Whether the server has closed the connection, with nothing more to say. */
