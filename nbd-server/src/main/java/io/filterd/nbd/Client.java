@@ -1,6 +1,7 @@
 package io.filterd.nbd;
 
 import io.filterd.nbd.wire.Strings;
+import io.netty.util.NetUtil;
 import java.net.InetSocketAddress;
 
 /**
@@ -17,7 +18,7 @@ public record Client(Origin origin, Identity identity) {
     record Tcp(InetSocketAddress address) implements Origin {
       @Override
       public String toString() {
-        return address.getAddress().getHostAddress() + ":" + address.getPort();
+        return NetUtil.toSocketAddressString(address);
       }
     }
 

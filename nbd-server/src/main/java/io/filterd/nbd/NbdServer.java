@@ -1,34 +1,17 @@
 package io.filterd.nbd;
 
-import io.netty.bootstrap.ServerBootstrap;
 import io.netty.channel.Channel;
-import io.netty.channel.ChannelFuture;
-import io.netty.channel.ChannelInitializer;
-import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
-import io.netty.channel.ServerChannel;
 import io.netty.channel.WriteBufferWaterMark;
-import io.netty.channel.epoll.Epoll;
 import io.netty.channel.epoll.EpollDomainSocketChannel;
-import io.netty.channel.epoll.EpollIoHandler;
-import io.netty.channel.epoll.EpollServerDomainSocketChannel;
-import io.netty.channel.epoll.EpollServerSocketChannel;
-import io.netty.channel.nio.NioIoHandler;
-import io.netty.channel.socket.nio.NioServerDomainSocketChannel;
-import io.netty.channel.socket.nio.NioServerSocketChannel;
-import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.channel.unix.PeerCredentials;
+import io.netty.channel.uring.IoUringDomainSocketChannel;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import io.netty.util.internal.PlatformDependent;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
-import java.nio.channels.SocketChannel;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -37,8 +20,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Serves block devices by the NBD protocol. Listens on TCP and Unix sockets; epoll where there is
- * one, else the JDK's own selector. Safe for many threads.
+ * Serves block devices by the NBD protocol, on TCP and Unix sockets of its own and on those that
+ * systemd hands over. Safe for many threads.
  */
 public final class NbdServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(NbdServer.class);
@@ -50,31 +33,33 @@ public final class NbdServer implements AutoCloseable {
   private final NbdServerConfig config;
   private final Sessions sessions;
   private final EventLoopGroup loops;
-  private final List<Channel> listeners = new ArrayList<>();
   private final AtomicBoolean closed = new AtomicBoolean();
+  private final Listening listening;
 
   private NbdServer(NbdServerConfig config, Exports exports) {
     this.config = config;
-    boolean epoll = Epoll.isAvailable();
+    Channels channels = Channels.of(config.transport());
     this.loops =
         new MultiThreadIoEventLoopGroup(
             Math.max(1, Runtime.getRuntime().availableProcessors()),
             new DefaultThreadFactory("nbd-loop", true),
-            epoll ? EpollIoHandler.newFactory() : NioIoHandler.newFactory());
+            channels.loops());
+    this.listening = new Listening(channels, loops, config.unixSocketMode());
     this.sessions = new Sessions(config, exports);
   }
 
   /**
-   * Starts to listen on every address of the configuration.
+   * Starts to listen everywhere the configuration says.
    *
-   * @throws IOException if one can't be had, for example because it is in use; then none is
+   * @throws IOException if one place can't be had, for example because it is in use; then none is
    */
   public static NbdServer start(NbdServerConfig config, Exports exports) throws IOException {
     checkMemory(config);
     NbdServer server = new NbdServer(config, exports);
     try {
-      for (SocketAddress address : config.listen()) {
-        server.listen(address);
+      for (Listener listener : config.listen()) {
+        Sessions ofListener = server.sessions.of(listener);
+        server.listening.open(listener.place(), channel -> server.accept(channel, ofListener));
       }
     } catch (IOException failure) {
       server.close();
@@ -83,102 +68,50 @@ public final class NbdServer implements AutoCloseable {
     return server;
   }
 
-  private void listen(SocketAddress address) throws IOException {
-    boolean epoll = Epoll.isAvailable();
-    ServerBootstrap bootstrap =
-        new ServerBootstrap()
-            .group(loops)
-            .option(ChannelOption.SO_BACKLOG, 128)
-            .childOption(ChannelOption.WRITE_BUFFER_WATER_MARK, REPLIES)
-            .childHandler(
-                new ChannelInitializer<Channel>() {
-                  @Override
-                  protected void initChannel(Channel channel) {
-                    accept(channel);
-                  }
-                });
-    SocketAddress bind = address;
-    if (address instanceof UnixDomainSocketAddress unix) {
-      removeStale(unix.getPath());
-      if (epoll) {
-        bind = new DomainSocketAddress(unix.getPath().toFile());
-      }
-      bootstrap.channel(
-          epoll ? EpollServerDomainSocketChannel.class : NioServerDomainSocketChannel.class);
-    } else {
-      Class<? extends ServerChannel> type =
-          epoll ? EpollServerSocketChannel.class : NioServerSocketChannel.class;
-      bootstrap
-          .channel(type)
-          .option(ChannelOption.SO_REUSEADDR, true)
-          .childOption(ChannelOption.TCP_NODELAY, true);
-    }
-    ChannelFuture bound = bootstrap.bind(bind).awaitUninterruptibly();
-    if (!bound.isSuccess()) {
-      Throwable cause = bound.cause();
-      throw new IOException("can't listen on " + text(address) + ": " + reason(cause), cause);
-    }
-    listeners.add(bound.channel());
-    if (address instanceof UnixDomainSocketAddress unix) {
-      Files.setPosixFilePermissions(unix.getPath(), config.unixSocketMode());
-    }
-    LOG.info("listening on {}", text(address));
-  }
-
-  private static String reason(Throwable cause) {
-    String message = String.valueOf(cause.getMessage());
-    return message.contains("Address already in use") ? "the address is in use" : message;
-  }
-
-  private static String text(SocketAddress address) {
-    return address instanceof InetSocketAddress inet
-        ? inet.getHostString() + ":" + inet.getPort()
-        : String.valueOf(address);
-  }
-
-  /** Removes the file of a Unix socket that nobody listens on any more. */
-  private static void removeStale(Path socket) throws IOException {
-    if (!Files.exists(socket)) {
-      return;
-    }
-    try (SocketChannel probe = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-      probe.connect(UnixDomainSocketAddress.of(socket));
-    } catch (IOException nobodyListens) {
-      Files.delete(socket);
-      return;
-    }
-    throw new IOException("can't listen on " + socket + ": somebody else does");
-  }
-
   @SuppressWarnings("FutureReturnValueIgnored") // Nobody waits for a refused connection to be gone.
-  private void accept(Channel channel) {
+  private void accept(Channel channel, Sessions ofListener) {
+    channel.config().setWriteBufferWaterMark(REPLIES);
     Client client = Client.from(origin(channel));
-    if (!sessions.admit(channel)) {
-      LOG.warn("peer={} refused: {} connections", client, config.maxConnections());
+    if (!ofListener.admit(channel)) {
+      if (!ofListener.stopping()) {
+        int most = ofListener.config().maxConnections();
+        ofListener
+            .clientLog()
+            .broke(channel, "peer=" + client + " refused: there are " + most + " others");
+      }
       channel.close();
       return;
     }
-    channel.pipeline().addLast(new Negotiation(sessions, client));
+    channel.pipeline().addLast(new Negotiation(ofListener, client));
   }
 
   /** Where a client is: an address, or who the kernel says has the other end. */
   private static Client.Origin origin(Channel channel) {
-    if (channel instanceof EpollDomainSocketChannel unix) {
-      try {
-        PeerCredentials other = unix.peerCredentials();
+    try {
+      PeerCredentials other =
+          switch (channel) {
+            case EpollDomainSocketChannel unix -> unix.peerCredentials();
+            case IoUringDomainSocketChannel unix -> unix.peerCredentials();
+            default -> null;
+          };
+      if (other != null) {
         return new Client.Origin.Unix(other.pid(), other.uid(), other.gids()[0]);
-      } catch (IOException gone) {
-        return new Client.Origin.Unknown("unix");
       }
+    } catch (IOException gone) {
+      return new Client.Origin.Unknown("unix");
     }
     return channel.remoteAddress() instanceof InetSocketAddress inet
         ? new Client.Origin.Tcp(inet)
         : new Client.Origin.Unknown("unix");
   }
 
-  /** Where the server listens, in the order of the configuration, with the ports it was given. */
+  /**
+   * Where the server listens, in the order of the configuration, with the ports it was given: as
+   * {@code InetSocketAddress}, {@code UnixDomainSocketAddress}, or for an abstract name as Netty's
+   * {@code DomainSocketAddress} that begins with a NUL.
+   */
   public List<SocketAddress> addresses() {
-    return listeners.stream().map(Channel::localAddress).toList();
+    return listening.addresses();
   }
 
   /** Every client in the transmission phase. */
@@ -242,15 +175,7 @@ public final class NbdServer implements AutoCloseable {
       return;
     }
     sessions.stop();
-    for (Channel listener : listeners) {
-      SocketAddress address = listener.localAddress();
-      listener.close().syncUninterruptibly();
-      if (address instanceof DomainSocketAddress unix) {
-        deleteSocket(Path.of(unix.path()));
-      } else if (address instanceof UnixDomainSocketAddress unix) {
-        deleteSocket(unix.getPath());
-      }
-    }
+    listening.close();
     try {
       List<Hold> holds = sessions.holds();
       holds.forEach(Hold::revoke);
@@ -278,14 +203,6 @@ public final class NbdServer implements AutoCloseable {
               + " the JVM may use, see -XX:MaxDirectMemorySize)",
           config.maxTotalBytesInFlight(),
           most);
-    }
-  }
-
-  private static void deleteSocket(Path socket) {
-    try {
-      Files.deleteIfExists(socket);
-    } catch (IOException left) {
-      LOG.debug("socket file left: {}", left.toString());
     }
   }
 }

@@ -10,12 +10,14 @@ import java.util.Set;
  * Where a server listens, and the limits it puts on clients. {@link #on} has the defaults, {@link
  * #toBuilder} changes single ones.
  *
- * @param listen the addresses: {@code InetSocketAddress} (port 0 takes a free one) or {@code
- *     UnixDomainSocketAddress}
- * @param unixSocketMode the permissions of Unix socket files
- * @param maxConnections connections at once; more are closed at once
+ * @param listen where; those that have no limits of their own take the ones below
+ * @param transport how the kernel is asked
+ * @param unixSocketMode the permissions of Unix socket files that say no others
+ * @param maxConnections connections at once on each listener; more are closed at once
  * @param handshakeTimeout from one option to the next, and for the first one; with the time it
  *     takes to open an export
+ * @param idleTimeout how long a client may send nothing after the handshake, with nothing of its in
+ *     hand; zero for ever
  * @param stallTimeout how long a client may pause inside a request or leave its replies unread; at
  *     most 5 s while other clients wait for {@code maxTotalBytesInFlight}
  * @param drainTimeout how long requests in flight may take when a session is ended
@@ -29,14 +31,18 @@ import java.util.Set;
  * @param maxTotalBytesInFlight the same for all connections together; each may have 64 KiB more, so
  *     that small requests always go on
  * @param inlineBytes requests up to this long are tried on the event loop, without blocking
+ * @param maxClientLogLines lines a minute about bad clients, for each listener; what is left out is
+ *     counted
  * @param workers threads that all exports share for requests that block or are long; a slow export
  *     never takes the last ones, and each has two of its own besides
  */
 public record NbdServerConfig(
-    List<SocketAddress> listen,
+    List<Listener> listen,
+    Transport transport,
     Set<PosixFilePermission> unixSocketMode,
     int maxConnections,
     Duration handshakeTimeout,
+    Duration idleTimeout,
     Duration stallTimeout,
     Duration drainTimeout,
     int maxOptions,
@@ -45,31 +51,63 @@ public record NbdServerConfig(
     int maxRequestsInFlight,
     int maxBytesInFlight,
     long maxTotalBytesInFlight,
+    int maxClientLogLines,
     int inlineBytes,
     int workers) {
+  /** How the kernel is asked for what happens on sockets. */
+  public enum Transport {
+    /**
+     * Epoll, and where there is none, the JDK's own selector; or what the system property {@code
+     * io.filterd.nbd.transport} says: epoll, io_uring or nio.
+     */
+    AUTO,
+    EPOLL,
+    /** Takes no sockets from systemd. */
+    IO_URING,
+    /** The JDK's own selector: neither abstract names nor sockets from systemd. */
+    NIO
+  }
+
   /** Checks the limits. */
   public NbdServerConfig {
     listen = List.copyOf(listen);
     unixSocketMode = Set.copyOf(unixSocketMode);
-    atLeast("maxConnections", maxConnections, 1);
-    positive("handshakeTimeout", handshakeTimeout);
     positive("stallTimeout", stallTimeout);
     positive("drainTimeout", drainTimeout);
-    atLeast("maxOptions", maxOptions, 4);
     // LIST_META_CONTEXT carries a name and queries of 4096 bytes each (proto.md, "Conventions").
     atLeast("maxOptionBytes", maxOptionBytes, 16 << 10);
     // Clients that negotiate no block sizes may send this much (proto.md, "Block size
     // constraints").
     atLeast("maxPayloadBytes", maxPayloadBytes, 32 << 20);
     atMost("maxPayloadBytes", maxPayloadBytes, 1 << 30);
-    atLeast("maxRequestsInFlight", maxRequestsInFlight, 1);
-    atLeast("maxBytesInFlight", maxBytesInFlight, maxPayloadBytes);
-    atLeast("maxTotalBytesInFlight", maxTotalBytesInFlight, maxBytesInFlight);
+    check(
+        new Listener.Limits(
+            maxConnections,
+            handshakeTimeout,
+            idleTimeout,
+            maxOptions,
+            maxRequestsInFlight,
+            maxBytesInFlight),
+        maxPayloadBytes,
+        maxTotalBytesInFlight);
+    for (Listener each : listen) {
+      Listener.Limits own = each.limits();
+      if (own != null) {
+        check(own, maxPayloadBytes, maxTotalBytesInFlight);
+      }
+    }
+    atLeast("maxClientLogLines", maxClientLogLines, 1);
     atLeast("inlineBytes", inlineBytes, 0);
     atLeast("workers", workers, 2);
   }
 
-  private static void atLeast(String name, long value, long least) {
+  private static void check(
+      Listener.Limits limits, int maxPayloadBytes, long maxTotalBytesInFlight) {
+    atLeast("maxBytesInFlight", limits.maxBytesInFlight(), maxPayloadBytes);
+    atLeast("maxTotalBytesInFlight", maxTotalBytesInFlight, limits.maxBytesInFlight());
+  }
+
+  static void atLeast(String name, long value, long least) {
     if (value < least) {
       throw new IllegalArgumentException(name + ": " + value + " (expected: >= " + least + ")");
     }
@@ -81,7 +119,7 @@ public record NbdServerConfig(
     }
   }
 
-  private static void positive(String name, Duration value) {
+  static void positive(String name, Duration value) {
     if (value.isNegative() || value.isZero()) {
       throw new IllegalArgumentException(name + ": " + value + " (expected: > 0)");
     }
@@ -90,10 +128,12 @@ public record NbdServerConfig(
   /** Listens there, with the limits that fit a host of disks. */
   public static NbdServerConfig on(List<SocketAddress> listen) {
     return new NbdServerConfig(
-        listen,
+        listen.stream().map(Listener::on).toList(),
+        Transport.AUTO,
         Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE),
         1024,
         Duration.ofSeconds(10),
+        Duration.ZERO,
         Duration.ofSeconds(60),
         Duration.ofSeconds(20),
         4096,
@@ -102,8 +142,36 @@ public record NbdServerConfig(
         128,
         64 << 20,
         96 << 20,
+        60,
         256 << 10,
         32);
+  }
+
+  /** What a listener's clients may do, if it says nothing else. */
+  public Listener.Limits limits() {
+    return new Listener.Limits(
+        maxConnections,
+        handshakeTimeout,
+        idleTimeout,
+        maxOptions,
+        maxRequestsInFlight,
+        maxBytesInFlight);
+  }
+
+  /** This configuration, with the limits of one listener. */
+  NbdServerConfig with(Listener listener) {
+    Listener.Limits own = listener.limits();
+    if (own == null) {
+      return this;
+    }
+    return toBuilder()
+        .maxConnections(own.maxConnections())
+        .handshakeTimeout(own.handshakeTimeout())
+        .idleTimeout(own.idleTimeout())
+        .maxOptions(own.maxOptions())
+        .maxRequestsInFlight(own.maxRequestsInFlight())
+        .maxBytesInFlight(own.maxBytesInFlight())
+        .build();
   }
 
   /** Starts from this configuration. */
@@ -113,10 +181,12 @@ public record NbdServerConfig(
 
   /** Changes single settings; the names are those of the record. For one thread. */
   public static final class Builder {
-    private final List<SocketAddress> listen;
+    private List<Listener> listen;
+    private Transport transport;
     private Set<PosixFilePermission> unixSocketMode;
     private int maxConnections;
     private Duration handshakeTimeout;
+    private Duration idleTimeout;
     private Duration stallTimeout;
     private Duration drainTimeout;
     private int maxOptions;
@@ -125,14 +195,17 @@ public record NbdServerConfig(
     private int maxRequestsInFlight;
     private int maxBytesInFlight;
     private long maxTotalBytesInFlight;
+    private int maxClientLogLines;
     private int inlineBytes;
     private int workers;
 
     private Builder(NbdServerConfig start) {
       this.listen = start.listen;
+      this.transport = start.transport;
       this.unixSocketMode = start.unixSocketMode;
       this.maxConnections = start.maxConnections;
       this.handshakeTimeout = start.handshakeTimeout;
+      this.idleTimeout = start.idleTimeout;
       this.stallTimeout = start.stallTimeout;
       this.drainTimeout = start.drainTimeout;
       this.maxOptions = start.maxOptions;
@@ -141,8 +214,19 @@ public record NbdServerConfig(
       this.maxRequestsInFlight = start.maxRequestsInFlight;
       this.maxBytesInFlight = start.maxBytesInFlight;
       this.maxTotalBytesInFlight = start.maxTotalBytesInFlight;
+      this.maxClientLogLines = start.maxClientLogLines;
       this.inlineBytes = start.inlineBytes;
       this.workers = start.workers;
+    }
+
+    public Builder listen(List<Listener> value) {
+      listen = value;
+      return this;
+    }
+
+    public Builder transport(Transport value) {
+      transport = value;
+      return this;
     }
 
     public Builder unixSocketMode(Set<PosixFilePermission> value) {
@@ -157,6 +241,11 @@ public record NbdServerConfig(
 
     public Builder handshakeTimeout(Duration value) {
       handshakeTimeout = value;
+      return this;
+    }
+
+    public Builder idleTimeout(Duration value) {
+      idleTimeout = value;
       return this;
     }
 
@@ -200,6 +289,11 @@ public record NbdServerConfig(
       return this;
     }
 
+    public Builder maxClientLogLines(int value) {
+      maxClientLogLines = value;
+      return this;
+    }
+
     public Builder inlineBytes(int value) {
       inlineBytes = value;
       return this;
@@ -214,9 +308,11 @@ public record NbdServerConfig(
     public NbdServerConfig build() {
       return new NbdServerConfig(
           listen,
+          transport,
           unixSocketMode,
           maxConnections,
           handshakeTimeout,
+          idleTimeout,
           stallTimeout,
           drainTimeout,
           maxOptions,
@@ -225,6 +321,7 @@ public record NbdServerConfig(
           maxRequestsInFlight,
           maxBytesInFlight,
           maxTotalBytesInFlight,
+          maxClientLogLines,
           inlineBytes,
           workers);
     }

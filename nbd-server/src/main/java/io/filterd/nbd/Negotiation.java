@@ -257,7 +257,9 @@ final class Negotiation extends ByteToMessageDecoder {
         default -> refuse(ctx, number, NBD_REP_ERR_UNSUP, "option " + number + " is unknown");
       }
     } catch (ProtocolException broken) {
-      LOG.debug("peer={} option={} {}", client, number, broken.getMessage());
+      sessions
+          .clientLog()
+          .broke(ctx.channel(), "peer=" + client + " option=" + number + " " + broken.getMessage());
       refuse(ctx, number, NBD_REP_ERR_INVALID, String.valueOf(broken.getMessage()));
     }
   }
@@ -545,7 +547,9 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void drop(ChannelHandlerContext ctx, String broken) {
-    LOG.warn("peer={} dropped in the handshake: {}", client, broken);
+    sessions
+        .clientLog()
+        .broke(ctx.channel(), "peer=" + client + " dropped in the handshake: " + broken);
     state = State.ENDED;
     ctx.close();
   }

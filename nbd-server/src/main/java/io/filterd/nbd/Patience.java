@@ -53,6 +53,11 @@ final class Patience {
     lastProgressNanos = System.nanoTime();
   }
 
+  /** How long nothing has happened. */
+  long idleNanos() {
+    return System.nanoTime() - lastProgressNanos;
+  }
+
   /**
    * Looks how the client does.
    *

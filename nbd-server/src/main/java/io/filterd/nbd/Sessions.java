@@ -9,6 +9,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
@@ -16,7 +17,10 @@ import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What all sessions of a server share. Safe for many threads. */
+/**
+ * What all sessions of a server share, as those of one listener see it: with its limits. Safe for
+ * many threads.
+ */
 final class Sessions {
   private static final Logger LOG = LoggerFactory.getLogger(Sessions.class);
 
@@ -42,20 +46,22 @@ final class Sessions {
   private final Exports exports;
   private final Workers workers;
   private final ByteBudget budget;
-  private final Set<Channel> connections = ConcurrentHashMap.newKeySet();
-  private final AtomicInteger connectionCount = new AtomicInteger();
-  private final AtomicLong lastConnection = new AtomicLong();
-  private final Places places = new Places();
-  private final Set<Hold> holds = ConcurrentHashMap.newKeySet();
+  private final Set<Channel> connections;
+  private final AtomicLong lastConnection;
+  private final Places places;
+  private final Set<Hold> holds;
 
   /**
    * Runs what opens and closes exports. Not the workers: an export that takes long to open must not
    * keep threads from the devices. There are no more of these threads than connections.
    */
-  private final Executor openers =
-      Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("nbd-open-", 0).factory());
+  private final Executor openers;
 
-  private volatile boolean stopping;
+  private final AtomicBoolean stopping;
+
+  // The listener's own.
+  private final AtomicInteger connectionCount = new AtomicInteger();
+  private final ClientLog clientLog;
 
   /** State for the sessions of a server. */
   Sessions(NbdServerConfig config, Exports exports) {
@@ -63,6 +69,38 @@ final class Sessions {
     this.exports = exports;
     this.workers = new Workers(config.workers());
     this.budget = new ByteBudget(config.maxTotalBytesInFlight());
+    this.connections = ConcurrentHashMap.newKeySet();
+    this.lastConnection = new AtomicLong();
+    this.places = new Places();
+    this.holds = ConcurrentHashMap.newKeySet();
+    this.openers =
+        Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("nbd-open-", 0).factory());
+    this.stopping = new AtomicBoolean();
+    this.clientLog = new ClientLog(config.maxClientLogLines());
+  }
+
+  private Sessions(Sessions all, Listener listener) {
+    this.config = all.config.with(listener);
+    this.exports = all.exports;
+    this.workers = all.workers;
+    this.budget = all.budget;
+    this.connections = all.connections;
+    this.lastConnection = all.lastConnection;
+    this.places = all.places;
+    this.holds = all.holds;
+    this.openers = all.openers;
+    this.stopping = all.stopping;
+    this.clientLog = new ClientLog(config.maxClientLogLines());
+  }
+
+  /** The same, for the sessions of a listener. */
+  Sessions of(Listener listener) {
+    return new Sessions(this, listener);
+  }
+
+  /** Where its clients are named. */
+  ClientLog clientLog() {
+    return clientLog;
   }
 
   NbdServerConfig config() {
@@ -78,17 +116,17 @@ final class Sessions {
   }
 
   boolean stopping() {
-    return stopping;
+    return stopping.get();
   }
 
   /** From now on nothing new is begun. */
   void stop() {
-    stopping = true;
+    stopping.set(true);
   }
 
-  /** Counts a connection until it is closed; false if there are too many already. */
+  /** Counts a connection until it is closed; false if the listener has too many already. */
   boolean admit(Channel channel) {
-    if (stopping || connectionCount.incrementAndGet() > config.maxConnections()) {
+    if (stopping() || connectionCount.incrementAndGet() > config.maxConnections()) {
       connectionCount.decrementAndGet();
       return false;
     }

@@ -73,6 +73,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private final Terms terms;
   private final BlockDevice device;
   private final Workers.Lane lane;
+  private final long idleNanos;
   private final ArrayDeque<Request> spare = new ArrayDeque<>();
   private final ByteBuf header;
   private final Runnable flusher = this::flushNow;
@@ -104,7 +105,6 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private boolean grantUnderWay;
 
   private boolean closing;
-  private boolean warned;
   private boolean released;
   private @Nullable ScheduledFuture<?> stallCheck;
 
@@ -124,6 +124,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     this.header = Unpooled.buffer(headerBytes, headerBytes);
     this.memory = new ClientMemory(sessions.budget(), this::grantedElsewhere);
     this.patience = new Patience(sessions.config().stallTimeout().toNanos());
+    this.idleNanos = sessions.config().idleTimeout().toNanos();
   }
 
   /** What the client was told. For any thread. */
@@ -173,6 +174,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     context = ctx;
     LOG.debug("peer={} export={} opened", peer, export);
     long periodNanos = patience.periodNanos();
+    if (idleNanos > 0) {
+      periodNanos = Math.max(1, Math.min(periodNanos, idleNanos / 2));
+    }
     stallCheck =
         ctx.executor()
             .scheduleWithFixedDelay(
@@ -190,6 +194,12 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     String broken = patience.look(owes, inFlight > 0, holds, sessions.budget().contended(), unsent);
     if (broken != null) {
       warn(broken);
+      context().close();
+    } else if (idleNanos > 0
+        && inFlight + unsentReplies == 0
+        && state != State.BUDGET
+        && patience.idleNanos() > idleNanos) {
+      LOG.debug("peer={} export={} was idle for too long", peer, export);
       context().close();
     }
   }
@@ -561,6 +571,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void completed(ChannelHandlerContext ctx, Request request) {
     inFlight--;
     figures.inFlight(inFlight);
+    patience.progress(); // Who waited for this was not idle.
     memory.holdUntilSent(request);
     send(ctx, request);
   }
@@ -715,10 +726,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   }
 
   private void warn(String broken) {
-    if (!warned) {
-      warned = true;
-      LOG.warn("peer={} export={} {}", peer, export, broken);
-    }
+    sessions
+        .clientLog()
+        .broke(context().channel(), "peer=" + peer + " export=" + export + " " + broken);
   }
 
   @Override

@@ -47,7 +47,8 @@ class NbdArchitectureTest {
         .areTopLevelClasses()
         .should()
         .haveNameMatching(
-            ".*\\.(NbdServer|NbdServerConfig|Exports|MetaContext|Client|ConnectionInfo|CommandFigures)")
+            ".*\\.(NbdServer|NbdServerConfig|Listener|Exports|MetaContext|Client|ConnectionInfo"
+                + "|CommandFigures)")
         .check(CLASSES);
   }
 }

@@ -4,10 +4,10 @@ import io.filterd.daemon.control.ControlServer;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.inventory.DiskRecord;
+import io.filterd.nbd.Listener;
 import io.filterd.nbd.NbdServer;
 import java.io.IOException;
 import java.net.SocketAddress;
-import java.net.UnixDomainSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -92,9 +92,9 @@ public final class Daemon implements AutoCloseable {
   /** Sockets live in folders that may be gone after a reboot. */
   private static void makeFolders(DaemonConfig config) throws IOException {
     Files.createDirectories(config.control().socket().getParent());
-    for (SocketAddress address : config.nbd().listen()) {
-      if (address instanceof UnixDomainSocketAddress unix) {
-        Path folder = unix.getPath().getParent();
+    for (Listener listener : config.nbd().listen()) {
+      if (listener.place() instanceof Listener.Unix unix) {
+        Path folder = unix.path().getParent();
         if (folder != null) {
           Files.createDirectories(folder);
         }

@@ -3,15 +3,15 @@ package io.filterd.daemon;
 import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
+import io.filterd.nbd.Listener;
 import io.filterd.nbd.NbdServerConfig;
+import io.filterd.nbd.NbdServerConfig.Transport;
 import io.filterd.policy.yaml.Problem;
 import io.filterd.policy.yaml.Problems;
 import io.filterd.policy.yaml.YamlMap;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.SocketAddress;
-import java.net.UnixDomainSocketAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -24,8 +24,10 @@ import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -49,6 +51,17 @@ public record DaemonConfig(
     Keys keys,
     String engine) {
   private static final int MAX_FILE_BYTES = 256 << 10;
+
+  /** The keys that may stand at a listener, for its clients only. */
+  private static final Set<String> LIMITS =
+      Set.of(
+          "maxConnections",
+          "handshakeTimeout",
+          "idleTimeout",
+          "maxOptions",
+          "maxRequestsInFlight",
+          "maxBytesInFlight");
+
   private static final Pattern MODE = Pattern.compile("0?[0-7]{3}");
   private static final Set<PosixFilePermission> OWNER_ONLY =
       Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
@@ -166,43 +179,50 @@ public record DaemonConfig(
 
   private static NbdServerConfig nbd(YamlMap map, Path folder) {
     NbdServerConfig defaults = NbdServerConfig.on(List.of());
-    List<SocketAddress> listen = new ArrayList<>();
+    // Each of these has to hold one of the last.
+    int maxPayloadBytes =
+        (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20);
+    Listener.Limits limits =
+        limits(
+            map,
+            defaults.limits(),
+            Math.max(defaults.maxBytesInFlight(), maxPayloadBytes),
+            maxPayloadBytes,
+            1 << 30);
+    long maxTotalBytesInFlight =
+        map.bytes(
+            "maxTotalBytesInFlight",
+            Math.max(defaults.maxTotalBytesInFlight(), limits.maxBytesInFlight()),
+            limits.maxBytesInFlight(),
+            1L << 36);
+    List<Listener> listen = new ArrayList<>();
     for (YamlMap each : map.maps("listen")) {
-      SocketAddress address = address(each, folder);
-      if (address != null) {
-        listen.add(address);
+      Listener.Place place = place(each, folder);
+      if (place != null) {
+        boolean own = LIMITS.stream().anyMatch(each::has);
+        int most = (int) Math.min(maxTotalBytesInFlight, 1 << 30);
+        Listener.Limits ofIts =
+            limits(each, limits, limits.maxBytesInFlight(), maxPayloadBytes, most);
+        listen.add(new Listener(place, own ? ofIts : null));
       }
       each.end();
     }
     if (listen.isEmpty() && !map.has("listen")) {
-      listen.add(new InetSocketAddress(InetAddress.getLoopbackAddress(), 10809));
+      listen.add(Listener.on(new InetSocketAddress(InetAddress.getLoopbackAddress(), 10809)));
     }
-    // Each of these has to hold one of the last.
-    int maxPayloadBytes =
-        (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20);
-    int maxBytesInFlight =
-        (int)
-            map.bytes(
-                "maxBytesInFlight",
-                Math.max(defaults.maxBytesInFlight(), maxPayloadBytes),
-                maxPayloadBytes,
-                1 << 30);
-    long maxTotalBytesInFlight =
-        map.bytes(
-            "maxTotalBytesInFlight",
-            Math.max(defaults.maxTotalBytesInFlight(), maxBytesInFlight),
-            maxBytesInFlight,
-            1L << 36);
     NbdServerConfig config =
         new NbdServerConfig(
             listen,
+            switch (map.choice("transport", "auto", List.of("auto", "epoll", "io_uring", "nio"))) {
+              case "epoll" -> Transport.EPOLL;
+              case "io_uring" -> Transport.IO_URING;
+              case "nio" -> Transport.NIO;
+              default -> Transport.AUTO;
+            },
             mode(map, "unixMode"),
-            (int) map.count("maxConnections", defaults.maxConnections(), 1, 100_000),
-            map.duration(
-                "handshakeTimeout",
-                defaults.handshakeTimeout(),
-                Duration.ofSeconds(1),
-                Duration.ofMinutes(10)),
+            limits.maxConnections(),
+            limits.handshakeTimeout(),
+            limits.idleTimeout(),
             map.duration(
                 "stallTimeout",
                 defaults.stallTimeout(),
@@ -213,42 +233,78 @@ public record DaemonConfig(
                 defaults.drainTimeout(),
                 Duration.ofSeconds(1),
                 Duration.ofMinutes(10)),
-            (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
+            limits.maxOptions(),
             (int) map.bytes("maxOptionBytes", defaults.maxOptionBytes(), 16 << 10, 1 << 20),
             maxPayloadBytes,
-            (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
-            maxBytesInFlight,
+            limits.maxRequestsInFlight(),
+            limits.maxBytesInFlight(),
             maxTotalBytesInFlight,
+            (int) map.count("maxClientLogLines", defaults.maxClientLogLines(), 1, 100_000),
             (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
             (int) map.count("workers", defaults.workers(), 2, 1024));
     map.end();
     return config;
   }
 
-  @SuppressWarnings(
-      "AddressSelection") // An address of this host, which has one or is a name for it.
-  private static @Nullable SocketAddress address(YamlMap map, Path folder) {
+  /** The limits that a listener may have of its own. */
+  private static Listener.Limits limits(
+      YamlMap map, Listener.Limits defaults, int bytes, int leastBytes, int mostBytes) {
+    return new Listener.Limits(
+        (int) map.count("maxConnections", defaults.maxConnections(), 1, 100_000),
+        map.duration(
+            "handshakeTimeout",
+            defaults.handshakeTimeout(),
+            Duration.ofSeconds(1),
+            Duration.ofMinutes(10)),
+        map.duration("idleTimeout", defaults.idleTimeout(), Duration.ZERO, Duration.ofDays(7)),
+        (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
+        (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
+        (int) map.bytes("maxBytesInFlight", bytes, leastBytes, mostBytes));
+  }
+
+  private static Listener.@Nullable Place place(YamlMap map, Path folder) {
     String tcp = map.text("tcp");
     String unix = map.text("unix");
-    if ((tcp == null) == (unix == null)) {
-      map.problem("", "expected: either tcp: HOST:PORT or unix: PATH");
+    String systemd = map.text("systemd");
+    if (Stream.of(tcp, unix, systemd).filter(Objects::nonNull).count() != 1) {
+      map.problem("", "expected: one of tcp: HOST:PORT, unix: PATH, or systemd: NAME");
       return null;
     }
     if (unix != null) {
-      Path path = folder.resolve(unix).normalize();
-      // The kernel's limit for the name of a socket.
-      if (path.toString().getBytes(StandardCharsets.UTF_8).length > 107) {
-        map.problem("unix", path + " (expected: at most 107 bytes)");
-        return null;
-      }
-      return UnixDomainSocketAddress.of(path);
+      return unix(map, unix, folder);
     }
-    int colon = tcp == null ? -1 : tcp.lastIndexOf(':');
+    if (systemd != null) {
+      return new Listener.Systemd(systemd.equals("true") ? "" : systemd);
+    }
+    return tcp == null ? null : tcp(map, tcp);
+  }
+
+  private static Listener.@Nullable Place unix(YamlMap map, String unix, Path folder) {
+    boolean named = unix.startsWith("@");
+    Path path = folder.resolve(unix).normalize();
+    String name = named ? unix.substring(1) : path.toString();
+    int bytes = name.getBytes(StandardCharsets.UTF_8).length;
+    // The kernel's limit for the name of a socket.
+    if (bytes < 1 || bytes > 107) {
+      map.problem("unix", name + " (expected: 1 to 107 bytes)");
+      return null;
+    }
+    return named
+        ? new Listener.AbstractUnix(name)
+        : new Listener.Unix(
+            path, map.has("mode") ? mode(map, "mode") : null, map.text("owner"), map.text("group"));
+  }
+
+  @SuppressWarnings(
+      "AddressSelection") // An address of this host, which has one or is a name for it.
+  private static Listener.@Nullable Place tcp(YamlMap map, String tcp) {
+    int colon = tcp.lastIndexOf(':');
     try {
-      if (tcp != null && colon > 0) {
+      if (colon > 0) {
         String host = tcp.substring(0, colon).replaceAll("^\\[|\\]$", "");
         InetAddress[] found = InetAddress.getAllByName(host);
-        return new InetSocketAddress(found[0], Integer.parseInt(tcp.substring(colon + 1)));
+        return new Listener.Tcp(
+            new InetSocketAddress(found[0], Integer.parseInt(tcp.substring(colon + 1))));
       }
     } catch (IllegalArgumentException | UnknownHostException notAnAddress) {
       // Told below, with the form that is expected.

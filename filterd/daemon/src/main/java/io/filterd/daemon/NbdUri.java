@@ -2,6 +2,7 @@ package io.filterd.daemon;
 
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -22,7 +23,8 @@ final class NbdUri {
                 + inet.getPort()
                 + "/"
                 + export);
-      } else {
+      } else if (address instanceof UnixDomainSocketAddress) {
+        // An abstract name has no URI.
         uris.add("nbd+unix:///" + export + "?socket=" + address);
       }
     }

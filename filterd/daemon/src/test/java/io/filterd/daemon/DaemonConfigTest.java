@@ -4,8 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.filterd.daemon.control.OperationException;
+import io.filterd.nbd.Listener;
+import io.filterd.nbd.NbdServerConfig;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -23,6 +29,71 @@ class DaemonConfigTest {
     // The sample listens on a Unix socket too, which has no default.
     assertThat(said.nbd().listen()).contains(defaults.nbd().listen().getFirst());
     assertThat(said).usingRecursiveComparison().ignoringFields("nbd.listen").isEqualTo(defaults);
+  }
+
+  @Test
+  void readsListenersAndTheirLimits() throws Exception {
+    Path file =
+        Files.writeString(
+            folder.resolve("a.yaml"),
+            """
+            version: 1
+            nbd:
+              transport: io_uring
+              maxOptions: 64
+              listen:
+                - {tcp: "[::1]:10809", maxConnections: 7, idleTimeout: 5m}
+                - {unix: nbd.sock, mode: "0660", group: "36"}
+                - {unix: "@filterd"}
+                - {systemd: nbd, maxBytesInFlight: 32MiB}
+                - {systemd: true}
+            """);
+    NbdServerConfig nbd = DaemonConfig.load(file).nbd();
+
+    assertThat(nbd.transport()).isEqualTo(NbdServerConfig.Transport.IO_URING);
+    assertThat(nbd.listen())
+        .extracting(Listener::place)
+        .containsExactly(
+            new Listener.Tcp(new InetSocketAddress(InetAddress.ofLiteral("::1"), 10809)),
+            new Listener.Unix(
+                folder.resolve("nbd.sock"),
+                PosixFilePermissions.fromString("rw-rw----"),
+                null,
+                "36"),
+            new Listener.AbstractUnix("filterd"),
+            new Listener.Systemd("nbd"),
+            new Listener.Systemd(""));
+    assertThat(nbd.listen())
+        .extracting(Listener::limits)
+        .containsExactly(
+            new Listener.Limits(
+                7, Duration.ofSeconds(10), Duration.ofMinutes(5), 64, 128, 64 << 20),
+            null,
+            null,
+            new Listener.Limits(1024, Duration.ofSeconds(10), Duration.ZERO, 64, 128, 32 << 20),
+            null);
+  }
+
+  @Test
+  void tellsWhatIsWrongWithAListener() throws Exception {
+    Path file =
+        Files.writeString(
+            folder.resolve("bad.yaml"),
+            """
+            version: 1
+            nbd:
+              transport: uring
+              listen:
+                - {tcp: "127.0.0.1:10809", unix: nbd.sock}
+                - {tcp: "127.0.0.1:10809", mode: "0600"}
+                - {unix: "@"}
+                - {systemd: true, maxConnections: 0, maxBytesInFlight: 1MiB}
+            """);
+
+    OperationException failure =
+        catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
+
+    assertThat(failure.details()).hasSize(6);
   }
 
   @Test
