@@ -47,14 +47,4 @@ final class Places {
       lock.unlock();
     }
   }
-
-  /** How many are taken; 0 for an export that counts none. */
-  int taken(String export) {
-    lock.lock();
-    try {
-      return taken.getOrDefault(export, 0);
-    } finally {
-      lock.unlock();
-    }
-  }
 }
