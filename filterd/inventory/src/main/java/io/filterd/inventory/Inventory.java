@@ -1,5 +1,6 @@
 package io.filterd.inventory;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -23,6 +24,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The list of VMs and disks in one JSON file, replaced atomically at every change, so that a crash
@@ -48,7 +50,24 @@ public final class Inventory implements AutoCloseable {
 
   private record VmEntry(String name, String provider, String keyId, String checkValue) {}
 
-  private record DiskEntry(String name, String file, boolean attached) {}
+  /** The options are there if they are not the usual ones. */
+  @JsonInclude(JsonInclude.Include.NON_NULL)
+  private record DiskEntry(
+      String name, String file, boolean attached, @Nullable ServeOptions options) {
+    private static DiskEntry of(DiskRecord disk) {
+      ServeOptions options = disk.options();
+      return new DiskEntry(
+          disk.name().toString(),
+          disk.file(),
+          disk.attached(),
+          options.equals(ServeOptions.DEFAULT) ? null : options);
+    }
+
+    private DiskRecord record() {
+      return new DiskRecord(
+          DiskName.parse(name), file, attached, options == null ? ServeOptions.DEFAULT : options);
+    }
+  }
 
   private final Path file;
   private final FileChannel lockChannel;
@@ -118,8 +137,8 @@ public final class Inventory implements AutoCloseable {
         vms.put(vm.name(), new VmRecord(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()));
       }
       for (DiskEntry disk : contents.disks()) {
-        DiskName name = DiskName.parse(disk.name());
-        disks.put(name, new DiskRecord(name, disk.file(), disk.attached()));
+        DiskRecord record = disk.record();
+        disks.put(record.name(), record);
       }
     } catch (JsonProcessingException | IllegalArgumentException | NullPointerException damage) {
       throw new InventoryException(
@@ -181,10 +200,7 @@ public final class Inventory implements AutoCloseable {
         vms.values().stream()
             .map(vm -> new VmEntry(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()))
             .toList();
-    List<DiskEntry> diskEntries =
-        disks.values().stream()
-            .map(disk -> new DiskEntry(disk.name().toString(), disk.file(), disk.attached()))
-            .toList();
+    List<DiskEntry> diskEntries = disks.values().stream().map(DiskEntry::of).toList();
     byte[] bytes = JSON.writeValueAsBytes(new Contents(VERSION, vmEntries, diskEntries));
     Path next = file.resolveSibling(file.getFileName() + ".new");
     removeLeftover(next);

@@ -35,6 +35,19 @@ class InventoryTest {
   }
 
   @Test
+  void keepsHowADiskIsServed() throws Exception {
+    ServeOptions options = new ServeOptions(ServeOptions.Mode.COPY_ON_WRITE, 3, 1 << 30);
+    DiskRecord disk = new DiskRecord(DISK.name(), DISK.file(), true, options);
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(disk);
+    }
+
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.disks()).containsExactly(disk);
+    }
+  }
+
+  @Test
   void nobodyElseReadsItsFiles() throws Exception {
     Path leftover = Files.createFile(folder.resolve("inventory.json.new"));
     Files.setPosixFilePermissions(leftover, PosixFilePermissions.fromString("rw-rw-rw-"));
