@@ -3,6 +3,8 @@ package io.filterd.daemon;
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
+import io.filterd.block.Capability;
+import io.filterd.daemon.control.Sizes;
 import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Client;
 import io.filterd.nbd.Exports;
@@ -33,6 +35,7 @@ final class Attachments implements Exports {
     private volatile @Nullable DiskStack stack;
     private volatile @Nullable String lockedBecause;
     private volatile boolean ending;
+    private volatile boolean readOnly;
 
     /** One permit for each use, all of them to close the disk. */
     private final Semaphore uses = new Semaphore(MAX_USES);
@@ -75,6 +78,36 @@ final class Attachments implements Exports {
       throw new IllegalStateException("disk " + name + ": not begun");
     }
     return slot;
+  }
+
+  /** Refuses changes of a disk by its clients, also those that are there, or no more. */
+  void setReadOnly(DiskName name, boolean readOnly) {
+    slot(name).readOnly = readOnly;
+  }
+
+  /** How a disk is served, if it is: what clients may do, and how many. */
+  Optional<String> access(DiskName name) {
+    Slot slot = slots.get(name);
+    DiskStack stack = slot == null ? null : slot.stack;
+    if (slot == null || stack == null) {
+      return Optional.empty();
+    }
+    boolean readOnly = slot.readOnly || !stack.device().info().can(Capability.WRITE);
+    StringBuilder text = new StringBuilder(readOnly ? "read-only" : "read-write");
+    stack
+        .cow()
+        .ifPresent(
+            cow ->
+                text.append(", copy-on-write with ")
+                    .append(Sizes.text(cow.memoryBytes()))
+                    .append(" of ")
+                    .append(Sizes.text(cow.maxMemoryBytes()))
+                    .append(" used"));
+    int most = stack.options().maxClients();
+    if (most > 0) {
+      text.append(", at most ").append(most).append(most == 1 ? " client" : " clients");
+    }
+    return Optional.of(text.toString());
   }
 
   /** Refuses new clients of a disk. */
@@ -156,6 +189,26 @@ final class Attachments implements Exports {
   }
 
   @Override
+  public String description(String export) {
+    DiskName name = find(export);
+    Slot slot = name == null ? null : slots.get(name);
+    return name == null || slot == null ? "" : describe(name, slot);
+  }
+
+  private String describe(DiskName name, Slot slot) {
+    DiskStack stack = slot.stack;
+    if (stack != null) {
+      return Sizes.text(stack.device().info().sizeBytes())
+          + ", policy "
+          + stack.policyName()
+          + ", "
+          + access(name).orElse("");
+    }
+    String locked = slot.lockedBecause;
+    return locked == null ? "being attached" : "locked: " + locked;
+  }
+
+  @Override
   public Optional<Lease> open(String export, Client client) throws BlockException {
     DiskName name = find(export);
     Slot slot = name == null ? null : slots.get(name);
@@ -178,7 +231,7 @@ final class Attachments implements Exports {
     if (slot.ending) {
       throw new BlockException(Reason.SHUTTING_DOWN, "disk " + name + " is being detached");
     }
-    return Optional.of(new DiskLease(name.toString(), stack.device(), stack.contexts()));
+    return Optional.of(new DiskLease(name.toString(), stack, slot, describe(name, slot)));
   }
 
   /** The empty name stands for the only disk, if there is one only. */
@@ -194,16 +247,27 @@ final class Attachments implements Exports {
   }
 
   /** A client's use of a disk; the server knows when it ends, so nothing is counted here. */
-  private record DiskLease(String name, BlockDevice device, List<MetaContext> contexts)
+  private record DiskLease(String name, DiskStack stack, Slot slot, String description)
       implements Lease {
     @Override
-    public String description() {
-      return "";
+    public BlockDevice device() {
+      return stack.device();
+    }
+
+    @Override
+    public List<MetaContext> contexts() {
+      return stack.contexts();
     }
 
     @Override
     public boolean readOnly() {
-      return false;
+      return slot.readOnly;
+    }
+
+    @Override
+    public int maxClients() {
+      int most = stack.options().maxClients();
+      return most == 0 ? Integer.MAX_VALUE : most;
     }
 
     @Override

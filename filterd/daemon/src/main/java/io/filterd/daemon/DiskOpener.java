@@ -7,6 +7,8 @@ import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.inventory.DiskName;
+import io.filterd.inventory.ServeOptions;
+import io.filterd.inventory.ServeOptions.Mode;
 import io.filterd.keys.KeyException;
 import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.Compliance;
@@ -21,7 +23,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 
-/** Opens disks for writing: the file, its key, and the pipeline of the policy that it names. */
+/** Opens disks: the file, its key, and the pipeline of the policy that it names. */
 final class DiskOpener {
   private final FilterRegistry filters;
   private final PolicyFolder policies;
@@ -50,13 +52,16 @@ final class DiskOpener {
   /** Opens a disk for writing, with its pipeline. */
   DiskStack open(DiskName name, Path file)
       throws OperationException, KeyException, BlockException, IOException {
-    return open(name, file, disk -> {});
+    return open(name, file, ServeOptions.DEFAULT, disk -> {});
   }
 
-  /** Opens a disk for writing, with its pipeline, if it meets a requirement. */
-  DiskStack open(DiskName name, Path file, Requirement requirement)
+  /** Opens a disk to be served so, with its pipeline, if it meets a requirement. */
+  DiskStack open(DiskName name, Path file, ServeOptions options, Requirement requirement)
       throws OperationException, KeyException, BlockException, IOException {
-    VmdkDisk disk = openForWriting(file);
+    VmdkDisk disk =
+        options.mode() == Mode.READ_WRITE
+            ? openForWriting(file)
+            : VmdkDisk.open(file, Access.READ_ONLY);
     boolean opened = false;
     try {
       requirement.check(disk);
@@ -79,7 +84,7 @@ final class DiskOpener {
         }
       }
       opened = true; // From here on the stack closes the disk.
-      return DiskStack.open(name.toString(), filters, disk, cipher, policy);
+      return DiskStack.open(name.toString(), filters, disk, options, cipher, policy);
     } finally {
       if (!opened) {
         disk.close();

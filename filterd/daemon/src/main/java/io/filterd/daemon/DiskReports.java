@@ -140,6 +140,7 @@ final class DiskReports {
         compliance.verdict().name().toLowerCase(Locale.ROOT).replace('_', '-'),
         compliance.reasons(),
         stack.map(DiskStack::filters).orElse(List.of()),
+        attachments.access(record.name()).orElse(null),
         summary.state().equals("attached") ? uris(record.name()) : List.of(),
         connections(record.name()));
   }

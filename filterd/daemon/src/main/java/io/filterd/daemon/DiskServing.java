@@ -1,6 +1,7 @@
 package io.filterd.daemon;
 
 import io.filterd.block.BlockException;
+import io.filterd.block.Blocking;
 import io.filterd.crypto.SecretMemoryException;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -9,6 +10,8 @@ import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
+import io.filterd.inventory.ServeOptions;
+import io.filterd.inventory.ServeOptions.Mode;
 import io.filterd.keys.KeyException;
 import io.filterd.nbd.NbdServer;
 import io.filterd.vmdk.VmdkDisk;
@@ -71,16 +74,17 @@ final class DiskServing {
           Code.UNAVAILABLE, "no daemon answers on " + controlSocket + ": start `filterd serve`");
     }
     DiskName name = KnownDisks.name(request.name());
+    ServeOptions options = request.options();
     changes.lock();
     try {
       DiskRecord record = known.get(name, request.file());
       if (attachments.stack(name).isPresent()) {
         throw new OperationException(Code.CONFLICT, "disk " + name + " is attached already");
       }
-      DiskStack stack = open(name, record.file());
+      DiskStack stack = open(name, record.file(), options);
       boolean served = false;
       try {
-        inventory.put(new DiskRecord(name, record.file(), true));
+        inventory.put(new DiskRecord(name, record.file(), true, options));
         if (attachments.lockedBecause(name).isPresent()) {
           attachments.remove(name);
         }
@@ -99,9 +103,9 @@ final class DiskServing {
     }
   }
 
-  private DiskStack open(DiskName name, String file)
+  private DiskStack open(DiskName name, String file, ServeOptions options)
       throws OperationException, KeyException, BlockException, IOException {
-    return opener.open(name, Path.of(file), disk -> checkNoCopy(name, disk));
+    return opener.open(name, Path.of(file), options, disk -> checkNoCopy(name, disk));
   }
 
   /**
@@ -121,6 +125,39 @@ final class DiskServing {
               + ", which is attached: one is a copy of the other's file; detach "
               + other.get()
               + " first, or export it and import that for a copy with a key of its own");
+    }
+  }
+
+  /**
+   * Lets clients only read a disk from now on, also those that are there, or lets them write again.
+   * What they write copy-on-write is remembered no longer than that.
+   */
+  DiskRecord setReadOnly(DiskName name, boolean readOnly)
+      throws OperationException, BlockException, IOException {
+    DiskRecord record = known.get(name);
+    changes.lock();
+    try {
+      DiskStack stack =
+          attachments
+              .stack(name)
+              .orElseThrow(
+                  () -> new OperationException(Code.CONFLICT, "disk " + name + " is not attached"));
+      Mode mode = stack.options().mode();
+      if (mode == Mode.READ_ONLY && !readOnly) {
+        throw new OperationException(
+            Code.CONFLICT,
+            "disk " + name + " was opened for reading only: detach it, and attach it to write");
+      }
+      if (mode == Mode.READ_WRITE) {
+        Mode next = readOnly ? Mode.READ_ONLY : Mode.READ_WRITE;
+        inventory.put(new DiskRecord(name, record.file(), true, stack.options().withMode(next)));
+      }
+      attachments.setReadOnly(name, readOnly);
+      stack.device().flush(Blocking.ALLOWED);
+      LOG.info("disk={} {}", name, readOnly ? "made read-only" : "made writable");
+      return record;
+    } finally {
+      changes.unlock();
     }
   }
 
@@ -236,7 +273,7 @@ final class DiskServing {
   private void open(DiskRecord disk) {
     String reason;
     try {
-      attachments.attached(disk.name(), open(disk.name(), disk.file()));
+      attachments.attached(disk.name(), open(disk.name(), disk.file(), disk.options()));
       LOG.info("disk={} attached", disk.name());
       return;
     } catch (OperationException | KeyException | BlockException | SecretMemoryException failure) {

@@ -4,6 +4,7 @@ import io.filterd.block.AlignmentFilter;
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.CheckedDevice;
+import io.filterd.block.CowDevice;
 import io.filterd.crypto.SectorCipher;
 import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.Results;
@@ -13,6 +14,7 @@ import io.filterd.filter.FilterContext;
 import io.filterd.filter.FilterFactory;
 import io.filterd.filter.FilterSettings;
 import io.filterd.filter.Reporting;
+import io.filterd.inventory.ServeOptions;
 import io.filterd.nbd.MetaContext;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
@@ -48,6 +50,8 @@ final class DiskStack implements AutoCloseable {
   private final String name;
   private final FilterRegistry filters;
   private final VmdkDisk disk;
+  private final ServeOptions options;
+  private final Optional<CowDevice> cow;
   private final BlockDevice chain;
   private final MetaContext depth;
   private final PolicyGate gate;
@@ -63,6 +67,8 @@ final class DiskStack implements AutoCloseable {
       String name,
       FilterRegistry filters,
       VmdkDisk disk,
+      ServeOptions options,
+      Optional<CowDevice> cow,
       BlockDevice chain,
       MetaContext depth,
       Optional<Running> encryption,
@@ -72,6 +78,8 @@ final class DiskStack implements AutoCloseable {
     this.name = name;
     this.filters = filters;
     this.disk = disk;
+    this.options = options;
+    this.cow = cow;
     this.chain = chain;
     this.depth = depth;
     this.encryption = encryption;
@@ -82,8 +90,9 @@ final class DiskStack implements AutoCloseable {
   }
 
   /**
-   * Stacks a disk's pipeline: the cipher per link, the chain, the policy's filters in class order,
-   * and the only read-modify-write on top.
+   * Stacks a disk's pipeline: the cipher per link, the chain, what keeps changes in memory if the
+   * file is to stay as it is, the policy's filters in class order, and the only read-modify-write
+   * on top.
    *
    * @param disk taken over, and closed if this fails
    * @param cipher the link's cipher, if it is encrypted; taken over, and closed if this fails
@@ -92,6 +101,7 @@ final class DiskStack implements AutoCloseable {
       String name,
       FilterRegistry filters,
       VmdkDisk disk,
+      ServeOptions options,
       Optional<SectorCipher> cipher,
       StoragePolicy policy)
       throws BlockException {
@@ -108,6 +118,12 @@ final class DiskStack implements AutoCloseable {
       }
       Chain chain = new Chain(List.of(new CheckedDevice(bottom)));
       bottom = new CheckedDevice(chain);
+      Optional<CowDevice> cow = Optional.empty();
+      if (options.mode() == ServeOptions.Mode.COPY_ON_WRITE) {
+        CowDevice changes = new CowDevice(bottom, options.cowMemoryBytes());
+        cow = Optional.of(changes);
+        bottom = new CheckedDevice(changes);
+      }
       List<Running> running = new ArrayList<>();
       BlockDevice filtered = stack(name, filters, policy, bottom, running);
       DiskStack stack =
@@ -115,6 +131,8 @@ final class DiskStack implements AutoCloseable {
               name,
               filters,
               disk,
+              options,
+              cow,
               bottom,
               new AllocationDepth(chain),
               encryption,
@@ -205,16 +223,32 @@ final class DiskStack implements AutoCloseable {
 
   /** What clients may ask of it beside its content. */
   List<MetaContext> contexts() {
-    return List.of(depth);
+    // The links know nothing of changes that are only in memory.
+    return cow.isPresent() ? List.of() : List.of(depth);
   }
 
   VmdkDisk disk() {
     return disk;
   }
 
+  /** How it was opened to be served. */
+  ServeOptions options() {
+    return options;
+  }
+
+  /** What keeps the changes of clients in memory, if the file is to stay as it is. */
+  Optional<CowDevice> cow() {
+    return cow;
+  }
+
   /** The fingerprint of the policy as it was when it was applied. */
   String policyDigest() {
     return applied.policy().digest();
+  }
+
+  /** The name of the policy whose filters run. */
+  String policyName() {
+    return applied.policy().name();
   }
 
   /** The policy's filters that run, the one nearest the client first. */

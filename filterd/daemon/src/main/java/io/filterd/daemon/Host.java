@@ -45,6 +45,7 @@ public final class Host implements Operations, AutoCloseable {
   private final DiskReports reports;
   private final DiskContents contents;
   private final DiskServing serving;
+  private final Connections connections;
   private final Policies policies;
   private final Providers providers;
   private final Map<String, Handler<?, ?>> handlers = new HashMap<>();
@@ -64,6 +65,7 @@ public final class Host implements Operations, AutoCloseable {
     this.contents = new DiskContents(config, inventory, folder, keys, opener, attachments, changes);
     this.serving =
         new DiskServing(config.control().socket(), inventory, keys, opener, attachments, changes);
+    this.connections = new Connections(config.control().socket());
     this.policies = new Policies(folder, attachments, changes);
     this.providers = new Providers(config.keys(), keys);
     on(Operation.VERSION, (arguments, progress) -> version());
@@ -78,6 +80,13 @@ public final class Host implements Operations, AutoCloseable {
     on(
         Operation.DISK_DETACH,
         (arguments, progress) -> serving.detach(KnownDisks.name(arguments.name())));
+    on(
+        Operation.DISK_SET_READ_ONLY,
+        (arguments, progress) ->
+            reports.details(
+                serving.setReadOnly(KnownDisks.name(arguments.name()), arguments.readOnly())));
+    on(Operation.CONNECTION_LIST, (arguments, progress) -> connections.list());
+    on(Operation.CONNECTION_INFO, (arguments, progress) -> connections.details(arguments.id()));
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
     on(Operation.POLICY_APPLY, (arguments, progress) -> apply(arguments));
     on(Operation.PROVIDER_INIT, (arguments, progress) -> providers.init(arguments));
@@ -101,6 +110,9 @@ public final class Host implements Operations, AutoCloseable {
         Operation.DISK_EXPORT,
         Operation.DISK_ATTACH,
         Operation.DISK_DETACH,
+        Operation.DISK_SET_READ_ONLY,
+        Operation.CONNECTION_LIST,
+        Operation.CONNECTION_INFO,
         Operation.POLICY_LIST,
         Operation.POLICY_APPLY,
         Operation.PROVIDER_INIT,
@@ -190,6 +202,7 @@ public final class Host implements Operations, AutoCloseable {
     served = true;
     serving.serving(nbd);
     reports.serving(nbd);
+    connections.serving(nbd);
   }
 
   /** Opens what the first disk will need. */

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.filterd.block.BlockException;
 import io.filterd.inventory.DiskName;
+import io.filterd.inventory.ServeOptions;
 import io.filterd.nbd.Client;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
@@ -37,6 +38,7 @@ class AttachmentsTest {
             NAME.toString(),
             FilterRegistry.load(),
             VmdkDisk.open(file, Access.READ_WRITE),
+            ServeOptions.DEFAULT,
             Optional.empty(),
             policy)) {
       Attachments attachments = new Attachments();

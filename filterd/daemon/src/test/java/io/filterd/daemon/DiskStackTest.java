@@ -7,6 +7,7 @@ import io.filterd.block.BlockException;
 import io.filterd.crypto.SecretBytes;
 import io.filterd.crypto.SectorCipher;
 import io.filterd.crypto.XtsEngines;
+import io.filterd.inventory.ServeOptions;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.vmdk.Access;
@@ -33,6 +34,7 @@ class DiskStackTest {
         "vm/disk",
         FilterRegistry.load(),
         VmdkDisk.open(file, Access.READ_WRITE),
+        ServeOptions.DEFAULT,
         Optional.of(cipher),
         new StoragePolicy("policy", "", uses, Optional.empty(), false, Optional.empty()));
   }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
+import io.filterd.inventory.ServeOptions;
 import io.filterd.policy.PolicyResult;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
@@ -57,7 +58,12 @@ class PoliciesTest {
     assertThat(policy.description()).isNotEmpty();
     try (DiskStack stack =
         DiskStack.open(
-            "vm/disk", filters, VmdkDisk.open(disk, Access.READ_WRITE), Optional.empty(), policy)) {
+            "vm/disk",
+            filters,
+            VmdkDisk.open(disk, Access.READ_WRITE),
+            ServeOptions.DEFAULT,
+            Optional.empty(),
+            policy)) {
       assertThat(stack.filterUses()).isEqualTo(policy.filters());
       assertThat(stack.filters())
           .extracting(Results.Filter::name)

@@ -20,7 +20,7 @@ import org.awaitility.Awaitility;
 /** The real daemon in a process of its own, by the launcher that users start. */
 final class RunningFilterd implements AutoCloseable {
   static final Path HOME = Path.of("../..").toAbsolutePath().normalize();
-  private static final Path LAUNCHER = HOME.resolve("filterd/bin/filterd");
+  static final Path LAUNCHER = HOME.resolve("filterd/bin/filterd");
 
   /** What a command printed, and how it ended. */
   record Result(int exitCode, String output) {}

@@ -2,10 +2,14 @@ package io.filterd.daemon.cli;
 
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Requests;
+import io.filterd.inventory.ServeOptions;
+import io.filterd.inventory.ServeOptions.Mode;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -22,7 +26,8 @@ import picocli.CommandLine.Parameters;
       DiskCommand.ListDisks.class,
       DiskCommand.Describe.class,
       DiskCommand.Attach.class,
-      DiskCommand.Detach.class
+      DiskCommand.Detach.class,
+      DiskCommand.SetReadOnly.class
     })
 final class DiskCommand {
   private static final String NAME_HELP = "The disk: VM/DISK, for example vm1/disk0.";
@@ -194,10 +199,73 @@ final class DiskCommand {
         description = "The disk's file, for a disk that the inventory does not know.")
     private @Nullable Path file;
 
+    @ArgGroup private Access access = new Access();
+
+    @Option(
+        names = "--cow-memory",
+        paramLabel = "SIZE",
+        converter = SizeConverter.class,
+        description = "The most memory for the changes of --cow. Default: ${DEFAULT-VALUE}.",
+        defaultValue = "1GiB")
+    private long cowMemoryBytes;
+
+    @Option(
+        names = "--max-clients",
+        paramLabel = "N",
+        description = "Refuse further clients while so many use it. Default: any number.")
+    private int maxClients;
+
+    /** What clients may do: to write is what they may, if nothing is said. */
+    static final class Access {
+      @Option(
+          names = "--read-only",
+          description = "Open the file for reading only, and refuse what clients write.")
+      private boolean readOnly;
+
+      @Option(
+          names = "--cow",
+          description =
+              "Copy on write: never change the file; keep what clients write in memory until the"
+                  + " disk is detached, in plaintext.")
+      private boolean cow;
+    }
+
+    private ServeOptions options() throws OperationException {
+      Mode mode =
+          access.readOnly ? Mode.READ_ONLY : access.cow ? Mode.COPY_ON_WRITE : Mode.READ_WRITE;
+      try {
+        return new ServeOptions(mode, maxClients, access.cow ? cowMemoryBytes : 0);
+      } catch (IllegalArgumentException wrong) {
+        throw new OperationException(Code.INVALID, String.valueOf(wrong.getMessage()), wrong);
+      }
+    }
+
     @Override
     public Integer call() throws OperationException {
-      Requests.AttachDisk request = new Requests.AttachDisk(name, Common.absoluteOrNull(file));
+      Requests.AttachDisk request =
+          new Requests.AttachDisk(name, Common.absoluteOrNull(file), options());
       common.output().print(common.call(Operation.DISK_ATTACH, request, name));
+      return 0;
+    }
+  }
+
+  /** {@code filterd disk set-read-only}. */
+  @Command(
+      name = "set-read-only",
+      description = "Refuse what clients write, from now on and also of those that are there.")
+  static final class SetReadOnly implements Callable<Integer> {
+    @Mixin private Common common = new Common();
+
+    @Parameters(paramLabel = "VM/DISK", description = NAME_HELP)
+    private String name = "";
+
+    @Option(names = "--off", description = "Let clients write again.")
+    private boolean off;
+
+    @Override
+    public Integer call() throws OperationException {
+      Requests.SetReadOnly request = new Requests.SetReadOnly(name, !off);
+      common.output().print(common.call(Operation.DISK_SET_READ_ONLY, request, name));
       return 0;
     }
   }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import io.filterd.daemon.control.Json;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.Results;
+import io.filterd.daemon.control.Sizes;
 import java.io.PrintWriter;
 import java.util.List;
 import java.util.Map;
@@ -92,6 +93,9 @@ final class Output {
       line("check value", encryption.checkValue());
       line("disk id", encryption.diskId());
     }
+    if (details.access() != null) {
+      line("access", details.access());
+    }
     details.uris().forEach(uri -> line("export", uri));
     for (Map<String, Object> connection : details.connections()) {
       line("client", pairs(connection));
@@ -103,6 +107,67 @@ final class Output {
       }
       filter.report().forEach((name, value) -> line("", name + ": " + value(value)));
     }
+    out.flush();
+  }
+
+  void print(Results.Connections connections) {
+    if (printedAsJson(connections)) {
+      return;
+    }
+    if (connections.connections().isEmpty()) {
+      out.println("No client uses a disk now.");
+      out.flush();
+      return;
+    }
+    Table table =
+        new Table(
+            ">ID",
+            "CLIENT",
+            "DISK",
+            "ACCESS",
+            ">REQUESTS",
+            ">ERRORS",
+            ">READ",
+            ">WRITTEN",
+            ">IN FLIGHT",
+            ">AGE",
+            ">IDLE");
+    for (Results.Connection each : connections.connections()) {
+      table.add(
+          Long.toString(each.id()),
+          each.client(),
+          each.disk(),
+          each.readOnly() ? "read-only" : "read-write",
+          Long.toString(each.requests()),
+          Long.toString(each.errors()),
+          Sizes.text(each.bytesRead()),
+          Sizes.text(each.bytesWritten()),
+          Integer.toString(each.inFlight()),
+          Times.ofMillis(each.ageMillis()),
+          Times.ofMillis(each.idleMillis()));
+    }
+    out.print(table);
+    out.flush();
+  }
+
+  void print(Results.ConnectionDetails details) {
+    if (printedAsJson(details)) {
+      return;
+    }
+    Results.Connection connection = details.connection();
+    line("connection", Long.toString(connection.id()));
+    line("client", connection.client());
+    line("disk", connection.disk());
+    line("access", connection.readOnly() ? "read-only" : "read-write");
+    List<String> features = connection.features();
+    line("negotiated", features.isEmpty() ? "nothing more" : String.join(", ", features));
+    line("connected", Times.ofMillis(connection.ageMillis()));
+    line("idle", Times.ofMillis(connection.idleMillis()));
+    line("requests", connection.requests() + ", " + connection.errors() + " with an error");
+    line("in flight", Integer.toString(connection.inFlight()));
+    line("read", Sizes.text(connection.bytesRead()));
+    line("written", Sizes.text(connection.bytesWritten()));
+    details.latencies().forEach(each -> out.print(new Histogram(each)));
     out.flush();
   }
 

@@ -1,6 +1,7 @@
 package io.filterd.daemon.cli;
 
 import io.filterd.daemon.control.Progress;
+import io.filterd.daemon.control.Sizes;
 import java.io.Console;
 import java.io.PrintStream;
 import java.util.Locale;

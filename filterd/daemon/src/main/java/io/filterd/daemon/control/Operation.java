@@ -40,6 +40,19 @@ public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) 
   public static final Operation<Requests.Disk, Results.Done> DISK_DETACH =
       new Operation<>("disk.detach", Requests.Disk.class, Results.Done.class);
 
+  /** Lets clients only read a disk, or write it again. */
+  public static final Operation<Requests.SetReadOnly, Results.DiskDetails> DISK_SET_READ_ONLY =
+      new Operation<>("disk.setReadOnly", Requests.SetReadOnly.class, Results.DiskDetails.class);
+
+  /** Lists the clients. */
+  public static final Operation<Requests.None, Results.Connections> CONNECTION_LIST =
+      new Operation<>("connection.list", Requests.None.class, Results.Connections.class);
+
+  /** Describes a client. */
+  public static final Operation<Requests.Connection, Results.ConnectionDetails> CONNECTION_INFO =
+      new Operation<>(
+          "connection.info", Requests.Connection.class, Results.ConnectionDetails.class);
+
   /** Lists the policies. */
   public static final Operation<Requests.None, Results.Policies> POLICY_LIST =
       new Operation<>("policy.list", Requests.None.class, Results.Policies.class);

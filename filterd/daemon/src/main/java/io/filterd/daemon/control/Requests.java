@@ -1,5 +1,6 @@
 package io.filterd.daemon.control;
 
+import io.filterd.inventory.ServeOptions;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
@@ -104,14 +105,32 @@ public final class Requests {
    * Serves a disk.
    *
    * @param file the disk's file, for one the inventory does not know; else null
+   * @param options how it is served
    */
-  public record AttachDisk(String name, @Nullable String file) {
+  public record AttachDisk(String name, @Nullable String file, ServeOptions options) {
     /** Checks what came from outside. */
     public AttachDisk {
       require(name, "name");
       checkPath(file, "file");
+      require(options, "options");
+    }
+
+    /** Serves a disk for writing. */
+    public AttachDisk(String name, @Nullable String file) {
+      this(name, file, ServeOptions.DEFAULT);
     }
   }
+
+  /** Lets clients only read a disk, or write it again. */
+  public record SetReadOnly(String name, boolean readOnly) {
+    /** Checks what came from outside. */
+    public SetReadOnly {
+      require(name, "name");
+    }
+  }
+
+  /** Names a connection by its number. */
+  public record Connection(long id) {}
 
   /** Gives a disk another policy. */
   public record ApplyPolicy(String name, String policy) {

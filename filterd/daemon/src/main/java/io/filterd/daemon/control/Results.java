@@ -39,7 +39,11 @@ public final class Results {
       String keyId,
       String checkValue) {}
 
-  /** A disk, whole. */
+  /**
+   * A disk, whole.
+   *
+   * @param access what clients may do, and how many; null if it is not served
+   */
   public record DiskDetails(
       Disk disk,
       String format,
@@ -47,6 +51,7 @@ public final class Results {
       String compliance,
       List<String> complianceReasons,
       List<Filter> filters,
+      @Nullable String access,
       List<String> uris,
       List<Map<String, Object>> connections) {}
 
@@ -57,6 +62,51 @@ public final class Results {
       String sees,
       Map<String, String> settings,
       Map<String, Object> report) {}
+
+  /**
+   * A client in a list.
+   *
+   * @param id its number, which no other has for as long as the daemon runs
+   * @param client its address; for a Unix socket its process and user
+   * @param features what it has negotiated
+   * @param idleMillis how long ago its last request was answered
+   */
+  public record Connection(
+      long id,
+      String client,
+      String disk,
+      boolean readOnly,
+      List<String> features,
+      long requests,
+      long errors,
+      long bytesRead,
+      long bytesWritten,
+      int inFlight,
+      long ageMillis,
+      long idleMillis) {}
+
+  /** All clients. */
+  public record Connections(List<Connection> connections) {}
+
+  /**
+   * How long the requests of one kind took. Percentiles are rounded up to the limit of their
+   * bucket, and null if that has none.
+   */
+  public record Latencies(
+      String command,
+      long requests,
+      long meanMicros,
+      @Nullable Long medianMicros,
+      @Nullable Long p99Micros,
+      List<Bucket> histogram) {}
+
+  /**
+   * How many requests took less than this, and no less than the bucket before; null: any longer.
+   */
+  public record Bucket(@Nullable Long lessThanMicros, long requests) {}
+
+  /** A client, whole. */
+  public record ConnectionDetails(Connection connection, List<Latencies> latencies) {}
 
   /** A policy in a list. */
   public record Policy(

@@ -1,15 +1,15 @@
-package io.filterd.daemon.cli;
+package io.filterd.daemon.control;
 
 import java.util.Locale;
 
 /** Sizes for people. */
-final class Sizes {
+public final class Sizes {
   private static final String[] UNITS = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
 
   private Sizes() {}
 
   /** Bytes in the unit that gives one to four digits before the point: {@code 1.5 GiB}. */
-  static String text(long bytes) {
+  public static String text(long bytes) {
     int unit = 0;
     double value = bytes;
     while (value >= 1024 && unit < UNITS.length - 1) {
