@@ -185,7 +185,7 @@ public final class CowDevice extends IoFilter {
   public Completion zero(
       long offset, long length, ZeroMode mode, Durability durability, Blocking blocking)
       throws BlockException {
-    if (!lock.lockExclusive(offset, length, blocking)) {
+    if (takesLong(length, blocking) || !lock.lockExclusive(offset, length, blocking)) {
       return Completion.WOULD_BLOCK;
     }
     try {
@@ -206,7 +206,7 @@ public final class CowDevice extends IoFilter {
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    if (!lock.lockExclusive(offset, length, blocking)) {
+    if (takesLong(length, blocking) || !lock.lockExclusive(offset, length, blocking)) {
       return Completion.WOULD_BLOCK;
     }
     try {
@@ -215,6 +215,11 @@ public final class CowDevice extends IoFilter {
     } finally {
       lock.unlockExclusive(offset, length);
     }
+  }
+
+  /** What must not block must not take long either, and a range may be of any length. */
+  private boolean takesLong(long length, Blocking blocking) {
+    return blocking == Blocking.FORBIDDEN && length > leafBytes;
   }
 
   /** Nothing outlives this device, so there is nothing to do. */

@@ -206,7 +206,10 @@ class CowDeviceTest {
   void trimsALargeDeviceAtLittleCost() throws BlockException {
     long size = 1L << 40;
     try (CowDevice cow = new CowDevice(new MemoryDevice(size), 1 << 30)) {
-      cow.trim(0, 1L << 32, Durability.BUFFERED, Blocking.FORBIDDEN);
+      assertThat(cow.trim(0, 1L << 32, Durability.BUFFERED, Blocking.FORBIDDEN))
+          .isEqualTo(Completion.WOULD_BLOCK);
+
+      cow.trim(0, 1L << 32, Durability.BUFFERED, Blocking.ALLOWED);
 
       assertThat(cow.memoryBytes()).isEqualTo(4096 * 128);
       assertThat(cow.extents(0, size, Blocking.ALLOWED).isAll(ExtentKind.ZERO)).isTrue();
