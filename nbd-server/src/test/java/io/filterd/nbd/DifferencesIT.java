@@ -29,7 +29,7 @@ import org.junit.jupiter.api.io.TempDir;
  * The same scripts to this server, to nbdkit and to qemu-nbd. Data must be right by each one's own
  * words; where answers differ, docs/differences.md says why.
  */
-@Timeout(180)
+@Timeout(600)
 class DifferencesIT {
   private static final int SCRIPTS = 10_000;
   private static final int SIZE_BYTES = 128 << 10;

@@ -38,7 +38,7 @@ import org.junit.jupiter.api.io.TempDir;
  * Many hostile clients: what they send is spoilt, or comes never, or they come and go. Afterwards
  * the server holds no more than before, and serves others as if nothing had been.
  */
-@Timeout(240)
+@Timeout(600)
 class HostileClientsIT {
   private static final int SPOILT_CLIENTS = 200_000;
   private static final int STALLED_CLIENTS = 1_000;
