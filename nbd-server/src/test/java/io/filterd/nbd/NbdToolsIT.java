@@ -63,16 +63,7 @@ class NbdToolsIT {
   }
 
   private String run(String... command) throws IOException, InterruptedException {
-    Path output = folder.resolve("output");
-    ProcessBuilder builder =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile());
-    // Nbdsh takes the first python3 of the path, and Debian's is the one that has the module.
-    builder.environment().put("PATH", "/usr/bin:/bin");
-    Process process = builder.start();
-    assertThat(process.waitFor(60, TimeUnit.SECONDS)).as("%s ends", List.of(command)).isTrue();
-    String said = Files.readString(output);
-    assertThat(process.exitValue()).as("%s: %s", List.of(command), said).isZero();
-    return said;
+    return Tool.run(folder, command);
   }
 
   private Path randomFile(long seed) throws IOException {
