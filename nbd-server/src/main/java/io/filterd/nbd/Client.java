@@ -5,13 +5,14 @@ import io.netty.util.NetUtil;
 import java.net.InetSocketAddress;
 
 /**
- * Who is at the other end of a connection, as far as it is proven: how it came, and who it said to
- * be inside TLS. Its text names it for people and logs, on one line.
+ * Who is at the other end of a connection, as far as it is proven: where it connects from, and who
+ * it has shown to be inside TLS. Its text names it for people and logs, on one line.
  *
  * @param origin where it connects from
+ * @param inTls whether everything it sends and gets goes through TLS
  * @param identity who it has proven to be; {@link Identity.Unproven} without TLS
  */
-public record Client(Origin origin, Identity identity) {
+public record Client(Origin origin, boolean inTls, Identity identity) {
   /** Where a client connects from. */
   public sealed interface Origin {
     /** A TCP connection from this address. */
@@ -74,7 +75,12 @@ public record Client(Origin origin, Identity identity) {
 
   /** A client that has proven nothing. */
   static Client from(Origin origin) {
-    return new Client(origin, new Identity.Unproven());
+    return new Client(origin, false, new Identity.Unproven());
+  }
+
+  /** The same client inside TLS. */
+  Client inTls(Identity proven) {
+    return new Client(origin, true, proven);
   }
 
   @Override

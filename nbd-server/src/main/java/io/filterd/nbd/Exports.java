@@ -25,8 +25,9 @@ public interface Exports {
    *
    * @throws BlockException if the export is known but can't be had now; clients are told its
    *     message
+   * @throws TlsRequiredException if the client should come back with TLS
    */
-  Optional<Lease> open(String name, Client client) throws BlockException;
+  Optional<Lease> open(String name, Client client) throws BlockException, TlsRequiredException;
 
   /**
    * One export, which is also the default. The device stays the caller's, who closes it after the

@@ -1,5 +1,7 @@
 package io.filterd.nbd;
 
+import io.filterd.nbd.tls.CertificateFiles;
+import io.filterd.nbd.tls.TlsKeys;
 import io.netty.channel.Channel;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
@@ -12,10 +14,12 @@ import io.netty.util.internal.PlatformDependent;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -36,7 +40,7 @@ public final class NbdServer implements AutoCloseable {
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Listening listening;
 
-  private NbdServer(NbdServerConfig config, Exports exports) {
+  private NbdServer(NbdServerConfig config, Exports exports, @Nullable TlsKeys tlsKeys) {
     this.config = config;
     Channels channels = Channels.of(config.transport());
     this.loops =
@@ -45,17 +49,18 @@ public final class NbdServer implements AutoCloseable {
             new DefaultThreadFactory("nbd-loop", true),
             channels.loops());
     this.listening = new Listening(channels, loops, config.unixSocketMode());
-    this.sessions = new Sessions(config, exports);
+    this.sessions = new Sessions(config, exports, tlsKeys);
   }
 
   /**
    * Starts to listen everywhere the configuration says.
    *
-   * @throws IOException if one place can't be had, for example because it is in use; then none is
+   * @throws IOException if one place can't be had, for example because it is in use, or a
+   *     certificate or key can't be used; then the server listens nowhere
    */
   public static NbdServer start(NbdServerConfig config, Exports exports) throws IOException {
     checkMemory(config);
-    NbdServer server = new NbdServer(config, exports);
+    NbdServer server = new NbdServer(config, exports, tlsKeys(config.tls()));
     try {
       for (Listener listener : config.listen()) {
         Sessions ofListener = server.sessions.of(listener);
@@ -66,6 +71,17 @@ public final class NbdServer implements AutoCloseable {
       throw failure;
     }
     return server;
+  }
+
+  private static @Nullable TlsKeys tlsKeys(@Nullable Tls tls) throws IOException {
+    if (tls == null) {
+      return null;
+    }
+    return switch (tls.credentials()) {
+      case Tls.Certificates(Path certificate, Path privateKey, Path clientAuthorities) ->
+          TlsKeys.of(new CertificateFiles(certificate, privateKey, clientAuthorities));
+      case Tls.PreSharedKeys(Path file) -> TlsKeys.of(file);
+    };
   }
 
   @SuppressWarnings("FutureReturnValueIgnored") // Nobody waits for a refused connection to be gone.

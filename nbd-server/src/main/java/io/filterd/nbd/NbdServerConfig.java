@@ -5,6 +5,7 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.time.Duration;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where a server listens, and the limits it puts on clients. {@link #on} has the defaults, {@link
@@ -35,6 +36,7 @@ import java.util.Set;
  *     counted
  * @param workers threads that all exports share for requests that block or are long; a slow export
  *     never takes the last ones, and each has two of its own besides
+ * @param tls how clients may or must use TLS; null if they can't
  */
 public record NbdServerConfig(
     List<Listener> listen,
@@ -53,7 +55,8 @@ public record NbdServerConfig(
     long maxTotalBytesInFlight,
     int maxClientLogLines,
     int inlineBytes,
-    int workers) {
+    int workers,
+    @Nullable Tls tls) {
   /** How the kernel is asked for what happens on sockets. */
   public enum Transport {
     /**
@@ -144,7 +147,8 @@ public record NbdServerConfig(
         96 << 20,
         60,
         256 << 10,
-        32);
+        32,
+        null);
   }
 
   /** What a listener's clients may do, if it says nothing else. */
@@ -198,6 +202,7 @@ public record NbdServerConfig(
     private int maxClientLogLines;
     private int inlineBytes;
     private int workers;
+    private @Nullable Tls tls;
 
     private Builder(NbdServerConfig start) {
       this.listen = start.listen;
@@ -217,6 +222,7 @@ public record NbdServerConfig(
       this.maxClientLogLines = start.maxClientLogLines;
       this.inlineBytes = start.inlineBytes;
       this.workers = start.workers;
+      this.tls = start.tls;
     }
 
     public Builder listen(List<Listener> value) {
@@ -304,6 +310,11 @@ public record NbdServerConfig(
       return this;
     }
 
+    public Builder tls(@Nullable Tls value) {
+      tls = value;
+      return this;
+    }
+
     /** The configuration, checked. */
     public NbdServerConfig build() {
       return new NbdServerConfig(
@@ -323,7 +334,8 @@ public record NbdServerConfig(
           maxTotalBytesInFlight,
           maxClientLogLines,
           inlineBytes,
-          workers);
+          workers,
+          tls);
     }
   }
 }

@@ -13,12 +13,14 @@ import static io.filterd.nbd.wire.Protocol.NBD_OPT_INFO;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_SET_META_CONTEXT;
+import static io.filterd.nbd.wire.Protocol.NBD_OPT_STARTTLS;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_STRUCTURED_REPLY;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_EXT_HEADER_REQD;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_INVALID;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_PLATFORM;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_POLICY;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_SHUTDOWN;
+import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_TLS_REQD;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_TOO_BIG;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNKNOWN;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_UNSUP;
@@ -37,6 +39,7 @@ import io.filterd.nbd.wire.Strings;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFutureListener;
+import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.handler.codec.ByteToMessageDecoder;
 import io.netty.util.concurrent.ScheduledFuture;
@@ -97,6 +100,17 @@ final class Negotiation extends ByteToMessageDecoder {
   Negotiation(Sessions sessions, Client client) {
     this.sessions = sessions;
     this.client = client;
+  }
+
+  /**
+   * Goes on with a client that has begun TLS.
+   *
+   * @param noZeroes what its client flags said before
+   */
+  Negotiation(Sessions sessions, Client client, boolean noZeroes) {
+    this(sessions, client);
+    this.noZeroes = noZeroes;
+    this.state = State.OPTION;
   }
 
   @Override
@@ -226,7 +240,11 @@ final class Negotiation extends ByteToMessageDecoder {
       if (skippedOption.option() == NBD_OPT_SET_META_CONTEXT) {
         chosen = null;
       }
-      refuse(ctx, skippedOption.option(), NBD_REP_ERR_TOO_BIG, "too much data");
+      if (sessions.needsTls(client)) {
+        refuse(ctx, skippedOption.option(), NBD_REP_ERR_TLS_REQD, "TLS is required");
+      } else {
+        refuse(ctx, skippedOption.option(), NBD_REP_ERR_TOO_BIG, "too much data");
+      }
       ctx.flush();
     }
   }
@@ -240,6 +258,13 @@ final class Negotiation extends ByteToMessageDecoder {
       refuse(ctx, number, NBD_REP_ERR_SHUTDOWN, "the server is stopping");
       return;
     }
+    if (sessions.needsTls(client) && number != NBD_OPT_STARTTLS && number != NBD_OPT_ABORT) {
+      if (number == NBD_OPT_EXPORT_NAME) {
+        throw new ProtocolException("NBD_OPT_EXPORT_NAME without TLS, which is required");
+      }
+      refuse(ctx, number, NBD_REP_ERR_TLS_REQD, "TLS is required");
+      return;
+    }
     if (number == NBD_OPT_EXPORT_NAME) {
       // There is no way to answer it with an error (proto.md, "NBD_OPT_EXPORT_NAME").
       exportName(ctx, Strings.read(data, data.readableBytes(), "export name"));
@@ -248,6 +273,7 @@ final class Negotiation extends ByteToMessageDecoder {
     try {
       switch (number) {
         case NBD_OPT_ABORT -> abort(ctx);
+        case NBD_OPT_STARTTLS -> startTls(ctx, data);
         case NBD_OPT_LIST -> list(ctx, data);
         case NBD_OPT_INFO, NBD_OPT_GO -> infoOrGo(ctx, number, InfoRequest.read(data));
         case NBD_OPT_STRUCTURED_REPLY -> structuredReply(ctx, data);
@@ -280,9 +306,11 @@ final class Negotiation extends ByteToMessageDecoder {
           } else {
             drop(
                 ctx,
-                opening instanceof Opening.Refused(var _, String message)
-                    ? message
-                    : "export " + Strings.printable(name) + ": there is none of this name");
+                switch (opening) {
+                  case Opening.Refused(var _, String message) -> message;
+                  case Opening.NeedsTls(String message) -> message;
+                  default -> "export " + Strings.printable(name) + ": there is none of this name";
+                });
           }
         });
   }
@@ -292,6 +320,35 @@ final class Negotiation extends ByteToMessageDecoder {
     // The client may close without reading this.
     ctx.writeAndFlush(OptionReplies.ack(ctx.alloc(), NBD_OPT_ABORT))
         .addListener(ChannelFutureListener.CLOSE);
+  }
+
+  private void startTls(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
+    if (!sessions.offersTls()) {
+      refuse(ctx, NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY, "TLS is not configured");
+      return;
+    }
+    if (client.inTls()) {
+      throw new ProtocolException("NBD_OPT_STARTTLS inside TLS");
+    }
+    empty(data, "NBD_OPT_STARTTLS");
+    ask(ctx, sessions::tlsHandler, handler -> startTls(ctx, handler));
+  }
+
+  private void startTls(ChannelHandlerContext ctx, Optional<ChannelHandler> handler) {
+    if (handler.isEmpty()) {
+      refuse(ctx, NBD_OPT_STARTTLS, NBD_REP_ERR_PLATFORM, "see the server's log");
+      return;
+    }
+    if (actualReadableBytes() > 0) {
+      // Who knows who has put it there (CVE-2021-3716).
+      drop(ctx, "sent plaintext behind NBD_OPT_STARTTLS");
+      return;
+    }
+    ctx.writeAndFlush(OptionReplies.ack(ctx.alloc(), NBD_OPT_STARTTLS), ctx.voidPromise());
+    state = State.ENDED;
+    ctx.pipeline().addFirst(handler.get());
+    ctx.pipeline().replace(this, null, new TlsLayer(sessions, client, noZeroes));
+    ctx.channel().config().setAutoRead(true);
   }
 
   private void list(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
@@ -526,7 +583,7 @@ final class Negotiation extends ByteToMessageDecoder {
     ctx.pipeline().remove(this);
   }
 
-  private static void refuse(ChannelHandlerContext ctx, int number, Opening why) {
+  private void refuse(ChannelHandlerContext ctx, int number, Opening why) {
     switch (why) {
       case Opening.Unknown() ->
           refuse(ctx, number, NBD_REP_ERR_UNKNOWN, "there is no export of this name");
@@ -537,6 +594,13 @@ final class Negotiation extends ByteToMessageDecoder {
               reason == BlockException.Reason.SHUTTING_DOWN
                   ? NBD_REP_ERR_SHUTDOWN
                   : NBD_REP_ERR_POLICY,
+              message);
+      case Opening.NeedsTls(String message) ->
+          // Not where there is no TLS to be had (proto.md, "TLS support").
+          refuse(
+              ctx,
+              number,
+              sessions.offersTls() && !client.inTls() ? NBD_REP_ERR_TLS_REQD : NBD_REP_ERR_POLICY,
               message);
       case Opening.Opened _ -> throw new IllegalStateException("not refused");
     }

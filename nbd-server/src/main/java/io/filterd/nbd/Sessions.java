@@ -1,7 +1,9 @@
 package io.filterd.nbd;
 
 import io.filterd.block.BlockException;
+import io.filterd.nbd.tls.TlsKeys;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelHandler;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -14,6 +16,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -38,12 +41,16 @@ final class Sessions {
     /** There is none of this name. */
     record Unknown() implements Opening {}
 
+    /** It can be had inside TLS only. */
+    record NeedsTls(String message) implements Opening {}
+
     /** It can't be had now. */
     record Refused(BlockException.Reason reason, String message) implements Opening {}
   }
 
   private final NbdServerConfig config;
   private final Exports exports;
+  private final @Nullable TlsKeys tlsKeys;
   private final Workers workers;
   private final ByteBudget budget;
   private final Set<Channel> connections;
@@ -63,10 +70,15 @@ final class Sessions {
   private final AtomicInteger connectionCount = new AtomicInteger();
   private final ClientLog clientLog;
 
-  /** State for the sessions of a server. */
-  Sessions(NbdServerConfig config, Exports exports) {
+  /**
+   * State for the sessions of a server.
+   *
+   * @param tlsKeys null if it does no TLS
+   */
+  Sessions(NbdServerConfig config, Exports exports, @Nullable TlsKeys tlsKeys) {
     this.config = config;
     this.exports = exports;
+    this.tlsKeys = tlsKeys;
     this.workers = new Workers(config.workers());
     this.budget = new ByteBudget(config.maxTotalBytesInFlight());
     this.connections = ConcurrentHashMap.newKeySet();
@@ -82,6 +94,7 @@ final class Sessions {
   private Sessions(Sessions all, Listener listener) {
     this.config = all.config.with(listener);
     this.exports = all.exports;
+    this.tlsKeys = all.tlsKeys;
     this.workers = all.workers;
     this.budget = all.budget;
     this.connections = all.connections;
@@ -151,6 +164,35 @@ final class Sessions {
     return lastConnection.incrementAndGet();
   }
 
+  /** Whether clients may use TLS. */
+  boolean offersTls() {
+    return tlsKeys != null;
+  }
+
+  /** Whether this client has to use TLS before anything else. */
+  boolean needsTls(Client client) {
+    Tls tls = config.tls();
+    return tls != null && tls.mode() == Tls.Mode.REQUIRE && !client.inTls();
+  }
+
+  /** Makes the TLS of a connection; the answer comes on another thread, empty for a bug. */
+  void tlsHandler(Consumer<Optional<ChannelHandler>> then) {
+    TlsKeys keys = tlsKeys;
+    if (keys == null) {
+      throw new IllegalStateException("no TLS");
+    }
+    openers.execute(
+        () -> {
+          Optional<ChannelHandler> handler = Optional.empty();
+          try {
+            handler = Optional.of(keys.newHandler(config.handshakeTimeout(), openers));
+          } catch (RuntimeException bug) {
+            LOG.error("TLS can't be started", bug);
+          }
+          then.accept(handler);
+        });
+  }
+
   /** Asks which exports a client may list; the answer comes on another thread, empty for a bug. */
   void list(Client client, Consumer<Optional<List<Listed>>> then) {
     openers.execute(
@@ -193,6 +235,8 @@ final class Sessions {
         return noPlace(lease.get());
       }
       answer = new Opening.Unknown();
+    } catch (TlsRequiredException plain) {
+      answer = new Opening.NeedsTls(String.valueOf(plain.getMessage()));
     } catch (BlockException known) {
       answer = new Opening.Refused(known.reason(), String.valueOf(known.getMessage()));
     } catch (RuntimeException bug) {

@@ -12,7 +12,11 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** Some devices by name, the first one the default; counts the leases that are open. */
 final class CountedExports implements Exports {
   private record Entry(
-      BlockDevice device, boolean readOnly, String description, List<MetaContext> contexts) {}
+      BlockDevice device,
+      boolean readOnly,
+      String description,
+      List<MetaContext> contexts,
+      boolean inTls) {}
 
   private final Map<String, Entry> entries = new LinkedHashMap<>();
   private final Map<String, BlockException> refusals = new LinkedHashMap<>();
@@ -20,12 +24,17 @@ final class CountedExports implements Exports {
   private final AtomicInteger open = new AtomicInteger();
 
   CountedExports with(String name, BlockDevice device, MetaContext... contexts) {
-    entries.put(name, new Entry(device, false, "", List.of(contexts)));
+    entries.put(name, new Entry(device, false, "", List.of(contexts), false));
     return this;
   }
 
   CountedExports withReadOnly(String name, BlockDevice device, String description) {
-    entries.put(name, new Entry(device, true, description, List.of()));
+    entries.put(name, new Entry(device, true, description, List.of(), false));
+    return this;
+  }
+
+  CountedExports withInTls(String name, BlockDevice device) {
+    entries.put(name, new Entry(device, false, "", List.of(), true));
     return this;
   }
 
@@ -39,6 +48,11 @@ final class CountedExports implements Exports {
     return clients.getLast();
   }
 
+  /** All clients that asked. */
+  List<Client> clients() {
+    return List.copyOf(clients);
+  }
+
   int openLeases() {
     return open.get();
   }
@@ -46,11 +60,15 @@ final class CountedExports implements Exports {
   @Override
   public List<String> names(Client client) {
     clients.add(client);
-    return List.copyOf(entries.keySet());
+    return entries.entrySet().stream()
+        .filter(each -> client.inTls() || !each.getValue().inTls())
+        .map(Map.Entry::getKey)
+        .toList();
   }
 
   @Override
-  public Optional<Lease> open(String asked, Client client) throws BlockException {
+  public Optional<Lease> open(String asked, Client client)
+      throws BlockException, TlsRequiredException {
     clients.add(client);
     BlockException refusal = refusals.get(asked);
     if (refusal != null) {
@@ -60,6 +78,9 @@ final class CountedExports implements Exports {
     Entry entry = entries.get(name);
     if (entry == null) {
       return Optional.empty();
+    }
+    if (entry.inTls() && !client.inTls()) {
+      throw new TlsRequiredException(name + " is served inside TLS only");
     }
     open.incrementAndGet();
     return Optional.of(new CountedLease(name, entry));

@@ -37,6 +37,24 @@ class NbdArchitectureTest {
   }
 
   @Test
+  void keepsTheLibrariesOfTlsInOnePlace() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackage("io.filterd.nbd.tls")
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("org.bouncycastle..")
+        .check(CLASSES);
+    noClasses()
+        .that()
+        .resideInAPackage("io.filterd.nbd.tls")
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage("io.filterd.nbd", "io.filterd.nbd.wire", "io.filterd.block..")
+        .check(CLASSES);
+  }
+
+  @Test
   void hasOneDoor() {
     classes()
         .that()
@@ -48,7 +66,7 @@ class NbdArchitectureTest {
         .should()
         .haveNameMatching(
             ".*\\.(NbdServer|NbdServerConfig|Listener|Exports|MetaContext|Client|ConnectionInfo"
-                + "|CommandFigures)")
+                + "|CommandFigures|Tls|TlsRequiredException)")
         .check(CLASSES);
   }
 }

@@ -125,7 +125,7 @@ final class NegotiationTest {
     try (RawClient client = connect()) {
       client.greet();
 
-      assertThat(type(client.ask(NBD_OPT_STARTTLS))).isEqualTo(NBD_REP_ERR_UNSUP);
+      assertThat(type(client.ask(NBD_OPT_STARTTLS))).isEqualTo(NBD_REP_ERR_POLICY);
       assertThat(type(client.ask(NBD_OPT_GO, infoData("disk")))).isEqualTo(NBD_REP_ACK);
     }
   }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.filterd.nbd.wire.Protocol;
 import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.Closeable;
 import java.io.DataInputStream;
@@ -20,6 +21,10 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLSocket;
+import org.bouncycastle.tls.ProtocolVersion;
+import org.bouncycastle.tls.TlsClientProtocol;
 
 /**
  * Speaks NBD by hand, right or wrong, and takes nothing for granted that the server says. Written
@@ -59,8 +64,8 @@ final class RawClient implements AutoCloseable {
   /** What is closed in the end: a TCP socket, or the channel of a Unix one. */
   private final Closeable connection;
 
-  private final DataInputStream in;
-  private final DataOutputStream out;
+  private DataInputStream in;
+  private DataOutputStream out;
   private boolean extended;
 
   RawClient(SocketAddress address) throws IOException {
@@ -339,8 +344,59 @@ final class RawClient implements AutoCloseable {
     assertThat(readReply()).isEqualTo(new Reply(78, 0, "", List.of()));
   }
 
+  private Socket socket() {
+    return (Socket) connection;
+  }
+
   InetSocketAddress localAddress() {
-    return (InetSocketAddress) ((Socket) connection).getLocalSocketAddress();
+    return (InetSocketAddress) socket().getLocalSocketAddress();
+  }
+
+  /** Asks for TLS, and begins it. */
+  SSLSocket startTls(SSLContext context, String... versions) throws IOException {
+    assertThat(ask(Protocol.NBD_OPT_STARTTLS).getLast().type()).isEqualTo(Protocol.NBD_REP_ACK);
+    // What is read with the reply would be lost here.
+    SSLSocket inside =
+        (SSLSocket)
+            context
+                .getSocketFactory()
+                .createSocket(socket(), "localhost", socket().getPort(), /* autoClose= */ true);
+    if (versions.length > 0) {
+      inside.setEnabledProtocols(versions);
+    }
+    inside.startHandshake();
+    in = new DataInputStream(inside.getInputStream());
+    out =
+        new DataOutputStream(
+            new BufferedOutputStream(inside.getOutputStream(), 1 << 20) {
+              @Override
+              public synchronized void write(byte[] bytes, int from, int length)
+                  throws IOException {
+                super.write(bytes, from, length);
+                flush();
+              }
+            });
+    return inside;
+  }
+
+  /** Asks for TLS, and begins it with a pre-shared key. */
+  void startPsk(String identity, byte[] key, ProtocolVersion version, int cipherSuite)
+      throws IOException {
+    assertThat(ask(Protocol.NBD_OPT_STARTTLS).getLast().type()).isEqualTo(Protocol.NBD_REP_ACK);
+    TlsClientProtocol protocol = new TlsClientProtocol(in, out);
+    protocol.connect(new PreSharedKeyClient(identity, key, version, cipherSuite));
+    in = new DataInputStream(protocol.getInputStream());
+    out = new DataOutputStream(protocol.getOutputStream());
+  }
+
+  /** Sends past the TLS that has been begun. */
+  void sendOutsideTls(byte... bytes) throws IOException {
+    socket().getOutputStream().write(bytes);
+  }
+
+  /** Everything up to the end, which TLS must have announced. */
+  byte[] readToEnd() throws IOException {
+    return in.readAllBytes();
   }
 
   /** Whether the server has closed the connection, with nothing more to say. */

@@ -241,7 +241,8 @@ public record DaemonConfig(
             maxTotalBytesInFlight,
             (int) map.count("maxClientLogLines", defaults.maxClientLogLines(), 1, 100_000),
             (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
-            (int) map.count("workers", defaults.workers(), 2, 1024));
+            (int) map.count("workers", defaults.workers(), 2, 1024),
+            null);
     map.end();
     return config;
   }

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 class AttachmentsTest {
   private static final DiskName NAME = DiskName.parse("vm/disk");
   private static final Client CLIENT =
-      new Client(new Client.Origin.Unix(1, 0, 0), new Client.Identity.Unproven());
+      new Client(new Client.Origin.Unix(1, 0, 0), false, new Client.Identity.Unproven());
 
   @TempDir Path folder;
 

@@ -33,6 +33,7 @@ public final class Protocol {
   public static final int NBD_REP_ERR_POLICY = 0x80000002;
   public static final int NBD_REP_ERR_INVALID = 0x80000003;
   public static final int NBD_REP_ERR_PLATFORM = 0x80000004;
+  public static final int NBD_REP_ERR_TLS_REQD = 0x80000005;
   public static final int NBD_REP_ERR_UNKNOWN = 0x80000006;
   public static final int NBD_REP_ERR_SHUTDOWN = 0x80000007;
   public static final int NBD_REP_ERR_TOO_BIG = 0x80000009;
