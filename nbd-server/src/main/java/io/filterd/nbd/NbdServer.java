@@ -130,6 +130,12 @@ public final class NbdServer implements AutoCloseable {
     return listening.addresses();
   }
 
+  /** Whether clients must use TLS. */
+  public boolean needsTls() {
+    Tls tls = config.tls();
+    return tls != null && tls.mode() == Tls.Mode.REQUIRE;
+  }
+
   /** Every client in the transmission phase. */
   public List<ConnectionInfo> connections() {
     return sessions.transmissions().map(Transmission::connection).toList();

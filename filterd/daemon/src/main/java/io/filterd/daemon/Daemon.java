@@ -114,7 +114,7 @@ public final class Daemon implements AutoCloseable {
 
   /** The URIs of an export. */
   public List<String> uris(String export) {
-    return NbdUri.of(nbd.addresses(), export);
+    return NbdUri.of(nbd, export);
   }
 
   /** Waits until the daemon has stopped. */

@@ -6,6 +6,7 @@ import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.nbd.Listener;
 import io.filterd.nbd.NbdServerConfig;
 import io.filterd.nbd.NbdServerConfig.Transport;
+import io.filterd.nbd.Tls;
 import io.filterd.policy.yaml.Problem;
 import io.filterd.policy.yaml.Problems;
 import io.filterd.policy.yaml.YamlMap;
@@ -242,7 +243,7 @@ public record DaemonConfig(
             (int) map.count("maxClientLogLines", defaults.maxClientLogLines(), 1, 100_000),
             (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
             (int) map.count("workers", defaults.workers(), 2, 1024),
-            null);
+            map.has("tls") ? tls(map.map("tls"), folder) : null);
     map.end();
     return config;
   }
@@ -261,6 +262,28 @@ public record DaemonConfig(
         (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
         (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
         (int) map.bytes("maxBytesInFlight", bytes, leastBytes, mostBytes));
+  }
+
+  private static Tls tls(YamlMap map, Path folder) {
+    String mode = map.choice("mode", "require", List.of("on", "require"));
+    Tls.Credentials credentials;
+    if (map.has("psk") && !map.has("certificate")) {
+      credentials = new Tls.PreSharedKeys(path(map, "psk", folder, ""));
+    } else {
+      if (map.has("psk")) {
+        map.problem("psk", "stands beside certificate (expected: one of them)");
+        map.text("psk");
+      }
+      map.requiredText("certificate");
+      map.requiredText("key");
+      credentials =
+          new Tls.Certificates(
+              path(map, "certificate", folder, ""),
+              path(map, "key", folder, ""),
+              map.has("clientCa") ? path(map, "clientCa", folder, "") : null);
+    }
+    map.end();
+    return new Tls(mode.equals("on") ? Tls.Mode.ON : Tls.Mode.REQUIRE, credentials);
   }
 
   private static Listener.@Nullable Place place(YamlMap map, Path folder) {

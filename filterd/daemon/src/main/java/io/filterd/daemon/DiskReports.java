@@ -166,7 +166,7 @@ final class DiskReports {
 
   private List<String> uris(DiskName name) {
     NbdServer serving = server;
-    return serving == null ? List.of() : NbdUri.of(serving.addresses(), name.toString());
+    return serving == null ? List.of() : NbdUri.of(serving, name.toString());
   }
 
   private List<Map<String, Object>> connections(DiskName name) {

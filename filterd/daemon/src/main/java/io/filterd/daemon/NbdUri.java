@@ -1,5 +1,6 @@
 package io.filterd.daemon;
 
+import io.filterd.nbd.NbdServer;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.UnixDomainSocketAddress;
@@ -10,14 +11,16 @@ import java.util.List;
 final class NbdUri {
   private NbdUri() {}
 
-  /** The URIs of an export, one for each address. */
-  static List<String> of(List<SocketAddress> addresses, String export) {
+  /** The URIs of an export, one for each address of its server. */
+  static List<String> of(NbdServer server, String export) {
+    String scheme = server.needsTls() ? "nbds" : "nbd";
     List<String> uris = new ArrayList<>();
-    for (SocketAddress address : addresses) {
+    for (SocketAddress address : server.addresses()) {
       if (address instanceof InetSocketAddress inet) {
         String host = inet.getAddress().getHostAddress();
         uris.add(
-            "nbd://"
+            scheme
+                + "://"
                 + (host.contains(":") ? "[" + host + "]" : host)
                 + ":"
                 + inet.getPort()
@@ -25,7 +28,7 @@ final class NbdUri {
                 + export);
       } else if (address instanceof UnixDomainSocketAddress) {
         // An abstract name has no URI.
-        uris.add("nbd+unix:///" + export + "?socket=" + address);
+        uris.add(scheme + "+unix:///" + export + "?socket=" + address);
       }
     }
     return uris;

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.nbd.Listener;
 import io.filterd.nbd.NbdServerConfig;
+import io.filterd.nbd.Tls;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
@@ -94,6 +95,30 @@ class DaemonConfigTest {
         catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
 
     assertThat(failure.details()).hasSize(6);
+  }
+
+  @Test
+  void knowsHowToDoTls() throws Exception {
+    Path file = folder.resolve("tls.yaml");
+    Files.writeString(
+        file, "version: 1\nnbd: {tls: {certificate: a.pem, key: b.pem, clientCa: c.pem}}\n");
+    assertThat(DaemonConfig.load(file).nbd().tls())
+        .isEqualTo(
+            new Tls(
+                Tls.Mode.REQUIRE,
+                new Tls.Certificates(
+                    folder.resolve("a.pem"), folder.resolve("b.pem"), folder.resolve("c.pem"))));
+    Files.writeString(file, "version: 1\nnbd: {tls: {mode: on, psk: keys.psk}}\n");
+    assertThat(DaemonConfig.load(file).nbd().tls())
+        .isEqualTo(new Tls(Tls.Mode.ON, new Tls.PreSharedKeys(folder.resolve("keys.psk"))));
+
+    Files.writeString(file, "version: 1\nnbd: {tls: {certificate: a.pem, psk: keys.psk}}\n");
+    OperationException failure =
+        catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
+    assertThat(failure.details())
+        .hasSize(2)
+        .anyMatch(detail -> detail.contains("expected: one of them"))
+        .anyMatch(detail -> detail.contains("key: is missing"));
   }
 
   @Test
