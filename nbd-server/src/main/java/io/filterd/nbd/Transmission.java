@@ -450,6 +450,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void granted(ChannelHandlerContext ctx) {
     Request request = current();
     state = State.HEADER;
+    patience.progress(); // Until now the client was waiting, not we.
     int length = (int) request.header.payloadBytes(terms.mode());
     if (length != 0) {
       try {
