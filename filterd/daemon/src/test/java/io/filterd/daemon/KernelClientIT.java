@@ -25,7 +25,8 @@ class KernelClientIT {
                   .resolve("filterd/daemon/src/test/scripts/kernel-client.sh")
                   .toString(),
               Integer.toString(running.port()),
-              "vm1/disk0");
+              "vm1/disk0",
+              "4");
 
       assertThat(console).contains("GUEST-OK 20 files", "bytes trimmed");
     }
