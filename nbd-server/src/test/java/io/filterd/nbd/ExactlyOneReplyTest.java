@@ -1,6 +1,7 @@
 package io.filterd.nbd;
 
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_DISC;
+import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLAG_PAYLOAD_LEN;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -35,7 +36,8 @@ final class ExactlyOneReplyTest {
   /** How replies look. */
   enum Mode {
     SIMPLE,
-    STRUCTURED
+    STRUCTURED,
+    EXTENDED
   }
 
   static Stream<Arguments> modesAndSeeds() {
@@ -80,7 +82,10 @@ final class ExactlyOneReplyTest {
     }
 
     RawClient connect(String export, Mode mode) throws IOException {
-      return new RawClient(address).go(export, mode == Mode.STRUCTURED);
+      RawClient connected = new RawClient(address);
+      return mode == Mode.EXTENDED
+          ? connected.goExtended(export, "base:allocation")
+          : connected.go(export, mode == Mode.STRUCTURED);
     }
 
     /** Sends requests of all kinds, right and wrong, then says goodbye. */
@@ -111,7 +116,8 @@ final class ExactlyOneReplyTest {
         case NBD_CMD_DISC -> command = 99;
         default -> {}
       }
-      client.sendRequest(flags, command, cookie, offset, length);
+      // With this flag a payload would have to follow.
+      client.sendRequest(flags & ~NBD_CMD_FLAG_PAYLOAD_LEN, command, cookie, offset, length);
     }
 
     /** Reads replies until the connection ends, or so many were read. */
@@ -128,14 +134,16 @@ final class ExactlyOneReplyTest {
             replies[(int) cookie]++;
             i++;
           } else {
-            assertThat(magic).isEqualTo(0x668e33ef);
+            boolean extended = magic == 0x6e8a278c;
+            assertThat(extended || magic == 0x668e33ef).isTrue();
             int flags = in.readUnsignedShort();
             in.readUnsignedShort();
             long cookie = in.readLong();
             assertThat(cookie).isBetween(0L, REQUESTS - 1L);
             // Nothing comes behind the last chunk.
             assertThat(replies[(int) cookie]).isZero();
-            in.skipNBytes(in.readInt());
+            in.skipNBytes(extended ? Long.BYTES : 0);
+            in.skipNBytes(extended ? in.readLong() : in.readInt());
             if ((flags & 1) != 0) {
               replies[(int) cookie]++;
               i++;

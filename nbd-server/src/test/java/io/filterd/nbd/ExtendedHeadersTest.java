@@ -239,7 +239,7 @@ final class ExtendedHeadersTest {
   }
 
   @Test
-  void workOnRangesOf64BitLengths() throws Exception {
+  void worksOnRangesOf64BitLengths() throws Exception {
     try (RawClient client = extended()) {
       write(client, 6 * TIB, new byte[] {1, 2, 3, 4});
       isDone(ask(client, 0, NBD_CMD_WRITE_ZEROES, 0, SIZE_BYTES), 7, 0);

@@ -50,7 +50,7 @@ final class LiveExports implements Exports {
   }
 
   @Override
-  public String description(String name) {
+  public String description(String name, Client client) {
     Entry entry = entries.get(name);
     return entry == null ? "" : entry.description;
   }

@@ -260,10 +260,24 @@ final class RawClient implements AutoCloseable {
 
   void sendRequest(int flags, int command, long cookie, long offset, long length)
       throws IOException {
-    out.write(request(flags, command, cookie, offset, length));
+    out.write(
+        extended
+            ? extendedRequest(flags, command, cookie, offset, length)
+            : request(flags, command, cookie, offset, length));
   }
 
   void sendWrite(int flags, long cookie, long offset, byte[] data) throws IOException {
+    if (extended) {
+      out.write(
+          extendedRequest(
+              flags | Protocol.NBD_CMD_FLAG_PAYLOAD_LEN,
+              Protocol.NBD_CMD_WRITE,
+              cookie,
+              offset,
+              data.length,
+              data));
+      return;
+    }
     byte[] header = request(flags, Protocol.NBD_CMD_WRITE, cookie, offset, data.length);
     byte[] all = new byte[header.length + data.length];
     System.arraycopy(header, 0, all, 0, header.length);
