@@ -13,8 +13,11 @@ public interface Exports {
   /** The names this client may list, in order. */
   List<String> names(Client client);
 
-  /** One line for people on an export of the list, which may be one that is refused; or empty. */
-  default String description(String name) {
+  /**
+   * One line for people on an export of this client's list, which may be one that is refused; or
+   * empty.
+   */
+  default String description(String name, Client client) {
     return "";
   }
 

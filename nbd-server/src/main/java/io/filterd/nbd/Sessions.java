@@ -202,7 +202,7 @@ final class Sessions {
             listed =
                 Optional.of(
                     exports.names(client).stream()
-                        .map(name -> new Listed(name, exports.description(name)))
+                        .map(name -> new Listed(name, exports.description(name, client)))
                         .toList());
           } catch (RuntimeException bug) {
             LOG.error("exports could not be listed", bug);

@@ -189,7 +189,7 @@ final class Attachments implements Exports {
   }
 
   @Override
-  public String description(String export) {
+  public String description(String export, Client client) {
     DiskName name = find(export);
     Slot slot = name == null ? null : slots.get(name);
     return name == null || slot == null ? "" : describe(name, slot);
