@@ -202,6 +202,7 @@ public final class NbdServer implements AutoCloseable {
       List<Hold> holds = sessions.holds();
       holds.forEach(Hold::revoke);
       boolean drained = end(holds);
+      awaitGone(holds);
       for (Channel connection : sessions.connections()) {
         connection.close().awaitUninterruptibly(config.drainTimeout().toMillis());
       }
@@ -213,6 +214,17 @@ public final class NbdServer implements AutoCloseable {
       loops.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly();
     } catch (InterruptedException stop) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Lets clients that were told all read it, before their connections are closed. */
+  private static void awaitGone(List<Hold> holds) {
+    long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(Transmission.LEAVING_MILLIS);
+    for (Hold hold : holds) {
+      Transmission user = hold.user();
+      if (user != null) {
+        user.awaitGone(Math.max(0, deadline - System.nanoTime()));
+      }
     }
   }
 

@@ -20,6 +20,7 @@ import io.netty.channel.ChannelFutureListener;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.ChannelOutboundBuffer;
+import io.netty.channel.socket.DuplexChannel;
 import io.netty.util.concurrent.ScheduledFuture;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -56,6 +57,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private static final long MAX_SKIPPED_BYTES = 256L << 20;
 
   private static final int MAX_SPARE_REQUESTS = 256;
+
+  /** How long a client has to read the last replies and close its end. */
+  static final long LEAVING_MILLIS = 1000;
 
   private enum State {
     HEADER,
@@ -105,6 +109,13 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private boolean grantUnderWay;
 
   private boolean closing;
+
+  /** The client has said goodbye, or what it deserves no answer to. */
+  private boolean goodbye;
+
+  /** Every answer was given, and the client is about to find out that no more will come. */
+  private boolean leaving;
+
   private boolean released;
   private @Nullable ScheduledFuture<?> stallCheck;
 
@@ -250,7 +261,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         in.release();
       }
       // Also without a rest: what would come is not wanted now.
-      ctx.channel().config().setAutoRead(!keep && state != State.BUDGET && state != State.ENDED);
+      ctx.channel()
+          .config()
+          .setAutoRead(leaving || (!keep && state != State.BUDGET && state != State.ENDED));
     }
   }
 
@@ -651,6 +664,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void end(ChannelHandlerContext ctx) {
     state = State.ENDED;
     closing = true;
+    goodbye = true;
     endIfDrained(ctx);
   }
 
@@ -659,11 +673,39 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       return;
     }
     abandon();
-    if (ctx.channel().isActive()) {
-      ctx.writeAndFlush(Unpooled.EMPTY_BUFFER).addListener(ChannelFutureListener.CLOSE);
-    } else {
+    if (!ctx.channel().isActive()) {
       closeHold();
+    } else if (leaving) {
+      return;
+    } else if (!goodbye
+        && ctx.channel() instanceof DuplexChannel channel
+        && ctx.pipeline().first() == this) { // Not within TLS, which has an end of its own.
+      leave(ctx, channel);
+    } else {
+      ctx.writeAndFlush(Unpooled.EMPTY_BUFFER).addListener(ChannelFutureListener.CLOSE);
     }
+  }
+
+  /**
+   * Ends a connection whose client may still be sending. If it were just closed with requests
+   * unread, TCP would throw away the replies that the client has not read. So only our direction is
+   * closed, and what still comes is thrown away for a while.
+   */
+  private void leave(ChannelHandlerContext ctx, DuplexChannel channel) {
+    leaving = true;
+    channel.config().setAutoRead(true);
+    ctx.writeAndFlush(Unpooled.EMPTY_BUFFER)
+        .addListener(
+            sent -> {
+              closeHold();
+              channel.shutdownOutput();
+            });
+    ctx.executor().schedule((Runnable) ctx::close, LEAVING_MILLIS, TimeUnit.MILLISECONDS);
+  }
+
+  /** Waits until the connection is gone, if it is about to be. Not on the event loop. */
+  void awaitGone(long nanos) {
+    context().channel().closeFuture().awaitUninterruptibly(nanos, TimeUnit.NANOSECONDS);
   }
 
   /** Lets go of a request that has not been begun, and of what was read behind it. */

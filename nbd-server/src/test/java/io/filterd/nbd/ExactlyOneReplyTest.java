@@ -10,14 +10,13 @@ import static org.awaitility.Awaitility.await;
 import io.filterd.block.MemoryDevice;
 import java.io.DataInputStream;
 import java.io.IOException;
-import java.net.UnixDomainSocketAddress;
-import java.nio.file.Path;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -30,8 +29,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class ExactlyOneReplyTest {
   private static final int REQUESTS = 600;
   private static final int SIZE_BYTES = 16 << 20;
-
-  @TempDir Path folder;
 
   /** How replies look. */
   enum Mode {
@@ -49,7 +46,6 @@ final class ExactlyOneReplyTest {
   private static final class Session implements AutoCloseable {
     private final TroubledDevice device;
     private final CountedExports exports;
-    private final UnixDomainSocketAddress address;
     private final NbdServer server;
     private final RawClient client;
     private final Random random;
@@ -62,16 +58,13 @@ final class ExactlyOneReplyTest {
 
     private final int[] replies = new int[REQUESTS];
 
-    Session(Path folder, Mode mode, long seed, boolean errorsOnTheLoop) throws IOException {
+    Session(Mode mode, long seed, boolean errorsOnTheLoop) throws IOException {
       device = new TroubledDevice(new MemoryDevice(SIZE_BYTES), seed, errorsOnTheLoop);
       exports = new CountedExports().with("disk", device).with("calm", new MemoryDevice(4096));
-      address = UnixDomainSocketAddress.of(folder.resolve("nbd.sock"));
       server =
           NbdServer.start(
               NbdServerConfig.on(
-                      // What is written to a Unix socket is there for the client, also after a
-                      // close.
-                      List.of(address))
+                      List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)))
                   .toBuilder()
                   .drainTimeout(Duration.ofSeconds(20))
                   .workers(4)
@@ -82,7 +75,7 @@ final class ExactlyOneReplyTest {
     }
 
     RawClient connect(String export, Mode mode) throws IOException {
-      RawClient connected = new RawClient(address);
+      RawClient connected = new RawClient(server.addresses().getFirst());
       return mode == Mode.EXTENDED
           ? connected.goExtended(export, "base:allocation")
           : connected.go(export, mode == Mode.STRUCTURED);
@@ -183,7 +176,7 @@ final class ExactlyOneReplyTest {
   @ParameterizedTest
   @MethodSource("modesAndSeeds")
   void whileTheDeviceFails(Mode mode, long seed) throws IOException, InterruptedException {
-    try (Session session = new Session(folder, mode, seed, false)) {
+    try (Session session = new Session(mode, seed, false)) {
       Thread sender = Thread.ofVirtual().start(session::send);
       session.countToTheEnd();
       sender.join();
@@ -198,7 +191,7 @@ final class ExactlyOneReplyTest {
   @MethodSource("modesAndSeeds")
   void whileTheDeviceBreaksTheEventLoop(Mode mode, long seed)
       throws IOException, InterruptedException {
-    try (Session session = new Session(folder, mode, seed, true);
+    try (Session session = new Session(mode, seed, true);
         RawClient other = session.connect("calm", Mode.SIMPLE)) {
       Thread sender = Thread.ofVirtual().start(session::send);
       session.countToTheEnd();
@@ -212,7 +205,7 @@ final class ExactlyOneReplyTest {
   @ParameterizedTest
   @MethodSource("modesAndSeeds")
   void whileItsExportIsEnded(Mode mode, long seed) throws IOException, InterruptedException {
-    try (Session session = new Session(folder, mode, seed, false);
+    try (Session session = new Session(mode, seed, false);
         RawClient other = session.connect("calm", Mode.SIMPLE)) {
       Thread sender = Thread.ofVirtual().start(session::send);
       session.count(REQUESTS / 4);
@@ -238,7 +231,7 @@ final class ExactlyOneReplyTest {
   @ParameterizedTest
   @MethodSource("modesAndSeeds")
   void whileTheServerIsClosed(Mode mode, long seed) throws IOException, InterruptedException {
-    try (Session session = new Session(folder, mode, seed, false)) {
+    try (Session session = new Session(mode, seed, false)) {
       Thread sender = Thread.ofVirtual().start(session::send);
       session.count(REQUESTS / 4);
       Thread ending = Thread.ofVirtual().start(session.server::close);
@@ -254,7 +247,7 @@ final class ExactlyOneReplyTest {
   @ParameterizedTest
   @MethodSource("modesAndSeeds")
   void whileItVanishes(Mode mode, long seed) throws IOException, InterruptedException {
-    try (Session session = new Session(folder, mode, seed, false);
+    try (Session session = new Session(mode, seed, false);
         RawClient other = session.connect("calm", Mode.SIMPLE)) {
       Thread sender = Thread.ofVirtual().start(session::send);
       session.count(REQUESTS / 4);

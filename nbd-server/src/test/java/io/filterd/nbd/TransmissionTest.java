@@ -419,6 +419,49 @@ final class TransmissionTest {
     }
   }
 
+  @Test
+  void letsAClientThatStillSendsReadTheLastReplies() throws Exception {
+    try (RawClient client =
+        new RawClient(server.addresses().getFirst(), 16 << 10).go("slow", false)) {
+      for (int i = 0; i < 100; i++) {
+        client.sendRequest(0, NBD_CMD_READ, i, 0, 32 << 10);
+      }
+      await().until(() -> slow.held() > 0);
+      Thread ending = Thread.ofVirtual().start(() -> disconnectSlow());
+      await()
+          .until(
+              () -> {
+                client.sendRequest(0, NBD_CMD_FLUSH, 200, 0, 0);
+                return client.readReply().error() == NBD_ESHUTDOWN;
+              });
+      // There is always something that the server has not read.
+      Thread sending = Thread.ofPlatform().start(() -> sendWithoutEnd(client));
+      slow.letGo();
+
+      Set<Long> answered = new HashSet<>();
+      for (int i = 0; i < 100; i++) {
+        Reply reply = client.readSimple(32 << 10);
+        assertThat(reply.error()).isZero();
+        answered.add(reply.cookie());
+      }
+      assertThat(answered).hasSize(100);
+      assertThat(client.atEnd()).isTrue();
+      await().until(() -> !ending.isAlive() && !sending.isAlive());
+    }
+  }
+
+  private static void sendWithoutEnd(RawClient client) {
+    try {
+      client.sendRequest(0, NBD_CMD_WRITE, 300, 0, 256 * MIB);
+      byte[] data = new byte[64 << 10];
+      for (int i = 0; i < 4096; i++) {
+        client.send(data);
+      }
+    } catch (IOException ended) {
+      // By the server.
+    }
+  }
+
   private void disconnectSlow() {
     try {
       assertThat(server.disconnect("slow")).isTrue();
