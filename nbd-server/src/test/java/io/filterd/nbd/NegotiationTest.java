@@ -149,8 +149,12 @@ final class NegotiationTest {
       int uid = (int) Files.getAttribute(socket, "unix:uid");
       int gid = (int) Files.getAttribute(socket, "unix:gid");
       int pid = (int) ProcessHandle.current().pid();
-      await()
-          .until(() -> exports.lastClient().origin().equals(new Client.Origin.Unix(pid, uid, gid)));
+      // The JDK's own selector does not say.
+      Client.Origin expected =
+          "nio".equals(System.getProperty("io.filterd.nbd.transport"))
+              ? new Client.Origin.Unknown("unix")
+              : new Client.Origin.Unix(pid, uid, gid);
+      await().until(() -> exports.lastClient().origin().equals(expected));
       assertThat(unix.addresses()).hasSize(1);
     }
   }
