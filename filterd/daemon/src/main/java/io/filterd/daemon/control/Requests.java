@@ -105,14 +105,14 @@ public final class Requests {
    * Serves a disk.
    *
    * @param file the disk's file, for one the inventory does not know; else null
-   * @param options how it is served
+   * @param options how it is served; as usual where a call does not say
    */
   public record AttachDisk(String name, @Nullable String file, ServeOptions options) {
     /** Checks what came from outside. */
     public AttachDisk {
       require(name, "name");
       checkPath(file, "file");
-      require(options, "options");
+      options = options == null ? ServeOptions.DEFAULT : options;
     }
 
     /** Serves a disk for writing. */
