@@ -3,6 +3,7 @@ package io.filterd.bench;
 import io.filterd.nbd.wire.Protocol;
 import io.filterd.nbd.wire.ProtocolException;
 import io.filterd.nbd.wire.Replies;
+import io.filterd.nbd.wire.ReplyMode;
 import io.filterd.nbd.wire.RequestHeader;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.PooledByteBufAllocator;
@@ -35,10 +36,11 @@ public class NbdCodecBenchmark {
   private static final int REPLY_BYTES = 64;
 
   private final ByteBuf request =
-      PooledByteBufAllocator.DEFAULT.directBuffer(RequestHeader.BYTES, RequestHeader.BYTES);
+      PooledByteBufAllocator.DEFAULT.directBuffer(RequestHeader.MAX_BYTES);
   private final ByteBuf reply = PooledByteBufAllocator.DEFAULT.directBuffer(REPLY_BYTES);
   private final RequestHeader header = new RequestHeader();
-  private long cookie;
+  private final Replies simple = new Replies(ReplyMode.SIMPLE);
+  private final Replies structured = new Replies(ReplyMode.STRUCTURED);
 
   /** Writes the request that is decoded again and again. */
   @Setup(Level.Trial)
@@ -61,28 +63,31 @@ public class NbdCodecBenchmark {
   /** Decodes a request. */
   @Benchmark
   public RequestHeader decodeRequest() throws ProtocolException {
-    header.read(request.readerIndex(0));
+    header.read(request.readerIndex(0), ReplyMode.STRUCTURED);
     return header;
   }
 
   /** Encodes a simple reply. */
   @Benchmark
   public ByteBuf encodeSimpleReply() {
-    Replies.simple(reply.clear(), Protocol.NBD_OK, cookie++);
+    header.cookie++;
+    simple.done(reply.clear(), header);
     return reply;
   }
 
   /** Encodes the header of a structured reply's only chunk of data. */
   @Benchmark
   public ByteBuf encodeDataChunk() {
-    Replies.dataHeader(reply.clear(), true, cookie++, 1L << 40, PAYLOAD_BYTES);
+    header.cookie++;
+    structured.dataHeader(reply.clear(), true, header, 1L << 40, PAYLOAD_BYTES);
     return reply;
   }
 
   /** Encodes a structured reply's only chunk, a hole. */
   @Benchmark
   public ByteBuf encodeHoleChunk() {
-    Replies.hole(reply.clear(), true, cookie++, 1L << 40, PAYLOAD_BYTES);
+    header.cookie++;
+    structured.hole(reply.clear(), true, header, 1L << 40, PAYLOAD_BYTES);
     return reply;
   }
 }
