@@ -9,14 +9,9 @@ import io.filterd.block.file.AtomicFile;
 import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.HashSet;
-import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.function.UnaryOperator;
 
 /**
@@ -71,11 +66,11 @@ public final class VmdkDisk implements AutoCloseable {
    * @throws IOException if it can't be opened, or is in use
    */
   public static VmdkDisk open(Path path, Access access) throws IOException, BlockException {
-    ExtentFile file = openFile(path, access);
+    ExtentFile file = ExtentFiles.open(path, access);
     boolean opened = false;
     try {
       VmdkDisk disk =
-          switch (magic(file)) {
+          switch (ExtentFiles.magic(file)) {
             case SparseExtentHeader.MAGIC -> openSparse(file, access);
             case COWD_MAGIC, SESPARSE_MAGIC ->
                 throw new FormatException(
@@ -95,56 +90,10 @@ public final class VmdkDisk implements AutoCloseable {
     }
   }
 
-  private static ExtentFile openFile(Path path, Access access) throws IOException {
-    BlockFile file =
-        BlockFile.open(
-            path,
-            access == Access.READ_ONLY ? BlockFile.Access.READ_ONLY : BlockFile.Access.READ_WRITE);
-    boolean locked = false;
-    try {
-      file.lock();
-      locked = true;
-      return new StoredExtent(file);
-    } finally {
-      if (!locked) {
-        closeQuietly(file);
-      }
-    }
-  }
-
-  private static void closeQuietly(BlockFile file) throws IOException {
-    try {
-      file.close();
-    } catch (BlockException closing) {
-      throw new IOException(closing);
-    }
-  }
-
-  /** The first four bytes, in little endian; 0 if there are none. */
-  private static int magic(ExtentFile file) throws BlockException {
-    if (file.sizeBytes() < Integer.BYTES) {
-      return 0;
-    }
-    ByteBuffer head = ByteBuffer.allocateDirect(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    file.read(0, head, Blocking.ALLOWED);
-    return head.getInt(0);
-  }
-
-  private static ByteBuffer sector(ExtentFile file, long position)
-      throws FormatException, BlockException {
-    if (file.sizeBytes() < position + SECTOR_BYTES) {
-      throw new FormatException(
-          file.name(), file.sizeBytes(), "header", "the file ends here", SECTOR_BYTES + " bytes");
-    }
-    ByteBuffer bytes = ByteBuffer.allocateDirect(SECTOR_BYTES);
-    file.read(position, bytes, Blocking.ALLOWED);
-    return bytes.flip();
-  }
-
   /** Opens a disk in one file, which is taken over when this returns. */
   static VmdkDisk openSparse(ExtentFile file, Access access)
       throws FormatException, BlockException {
-    ByteBuffer headerBytes = sector(file, 0);
+    ByteBuffer headerBytes = ExtentFiles.sector(file, 0);
     SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, headerBytes);
     header.checkFits(file.name(), 0, file.sizeBytes());
     if (header.descriptorOffset() == 0) {
@@ -171,7 +120,7 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
     }
     if (access == Access.READ_ONLY) {
-      return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extent(file, header));
+      return new VmdkDisk(new ReadOnlyDescriptor(descriptor), HostedSparse.open(file, header));
     }
     if (header.isCompressed() || header.version() > 2) {
       throw new FormatException(
@@ -203,28 +152,6 @@ public final class VmdkDisk implements AutoCloseable {
           SparseLayout.SLOTS + ", of " + SparseLayout.SLOT_SECTORS + " sectors each");
     }
     return true;
-  }
-
-  /** The mapping of one sparse extent, for reading. */
-  private static BlockDevice extent(ExtentFile file, SparseExtentHeader header)
-      throws FormatException, BlockException {
-    if (!header.isCompressed()) {
-      return new SparseExtent(file, header);
-    }
-    SparseExtentHeader effective = header;
-    if (header.directoryOffset() == SparseExtentHeader.DIRECTORY_AT_END) {
-      // Footer marker, footer, end-of-stream marker: a sector each.
-      long at = file.sizeBytes() / SECTOR_BYTES * SECTOR_BYTES - 2L * SECTOR_BYTES;
-      effective = SparseExtentHeader.parse(file.name(), at, sector(file, Math.max(0, at)));
-      effective.checkFits(file.name(), at, file.sizeBytes());
-      if (effective.directoryOffset() == SparseExtentHeader.DIRECTORY_AT_END
-          || effective.capacitySectors() != header.capacitySectors()
-          || effective.grainSectors() != header.grainSectors()) {
-        throw new FormatException(
-            file.name(), at, "footer", "other than the header", "the header with its directory");
-      }
-    }
-    return new StreamExtent(file, effective);
   }
 
   private static Descriptor embedded(ExtentFile file, SparseExtentHeader header)
@@ -279,96 +206,9 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.createType(),
           "monolithicSparse, to write the disk; it can be read, and imported into a new one");
     }
-    List<BlockDevice> extents = new ArrayList<>();
-    boolean opened = false;
-    try {
-      Set<String> names = new HashSet<>(Set.of(path.getFileName().toString()));
-      for (ExtentLine line : descriptor.extents()) {
-        if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
-          throw badExtentFile(file.name(), line, "a file that is not named twice");
-        }
-        extents.add(extent(path, file.name(), line));
-      }
-      VmdkDisk disk = new VmdkDisk(new ReadOnlyDescriptor(descriptor), new Concatenation(extents));
-      opened = true;
-      return disk;
-    } finally {
-      if (opened) {
-        file.close();
-      } else {
-        for (BlockDevice extent : extents) {
-          extent.close();
-        }
-      }
-    }
-  }
-
-  private static BlockDevice extent(Path descriptor, String name, ExtentLine line)
-      throws IOException, BlockException {
-    return switch (line.type()) {
-      case ZERO -> new ZeroExtent(line.sizeBytes());
-      case FLAT, VMFS -> {
-        ExtentFile file = extentFile(descriptor, name, line);
-        long start = line.offsetSectors() * SECTOR_BYTES;
-        if (file.sizeBytes() - start < line.sizeBytes()) {
-          long size = file.sizeBytes();
-          file.close();
-          throw new FormatException(
-              file.name(), size, "extent", size + " bytes", start + line.sizeBytes() + " bytes");
-        }
-        yield new FlatExtent(file, start, line.sizeBytes());
-      }
-      case SPARSE -> {
-        ExtentFile file = extentFile(descriptor, name, line);
-        boolean opened = false;
-        try {
-          SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, sector(file, 0));
-          header.checkFits(file.name(), 0, file.sizeBytes());
-          if (header.capacityBytes() != line.sizeBytes()) {
-            throw new FormatException(
-                file.name(),
-                12,
-                "capacity",
-                header.capacitySectors() + " sectors",
-                line.sectors() + ", as the descriptor says");
-          }
-          BlockDevice extent = extent(file, header);
-          opened = true;
-          yield extent;
-        } finally {
-          if (!opened) {
-            file.close();
-          }
-        }
-      }
-      case VMFSSPARSE, VMFSRDM, VMFSRAW, SESPARSE, VSANSPARSE ->
-          throw new FormatException(
-              name,
-              line.byteOffset(),
-              "extent type",
-              line.type().name(),
-              "FLAT, VMFS, SPARSE or ZERO");
-    };
-  }
-
-  /** Opens an extent's file: in the descriptor's folder, and nowhere else. */
-  private static ExtentFile extentFile(Path descriptor, String name, ExtentLine line)
-      throws IOException {
-    String fileName = line.fileName().orElse("");
-    if (fileName.isEmpty()
-        || fileName.equals(".")
-        || fileName.equals("..")
-        || fileName.indexOf('/') >= 0
-        || fileName.indexOf('\\') >= 0
-        || fileName.indexOf('\0') >= 0) {
-      throw badExtentFile(name, line, "a file in the descriptor's folder");
-    }
-    return openFile(descriptor.resolveSibling(fileName), Access.READ_ONLY);
-  }
-
-  private static FormatException badExtentFile(String name, ExtentLine line, String expected) {
-    return new FormatException(
-        name, line.byteOffset(), "extent file", line.fileName().orElse(""), expected);
+    BlockDevice extents = DescribedExtents.open(path, descriptor);
+    file.close();
+    return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extents);
   }
 
   /** The descriptor as it is on the disk. */

@@ -1,0 +1,93 @@
+package io.filterd.vmdk;
+
+import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
+
+import io.filterd.block.BlockDevice;
+import io.filterd.block.BlockException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/** Opens the extents that a descriptor in a file of its own names. */
+final class DescribedExtents {
+  private DescribedExtents() {}
+
+  /** Opens all extents as one device; each file is locked. Closes all of them if one fails. */
+  static BlockDevice open(Path path, Descriptor descriptor) throws IOException, BlockException {
+    List<BlockDevice> extents = new ArrayList<>();
+    boolean opened = false;
+    try {
+      Set<String> names = new HashSet<>(Set.of(path.getFileName().toString()));
+      for (ExtentLine line : descriptor.extents()) {
+        if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
+          throw ExtentFiles.bad(path, line, "a file that is not named twice");
+        }
+        extents.add(extent(path, line));
+      }
+      BlockDevice all = new Concatenation(extents);
+      opened = true;
+      return all;
+    } finally {
+      if (!opened) {
+        for (BlockDevice extent : extents) {
+          extent.close();
+        }
+      }
+    }
+  }
+
+  private static BlockDevice extent(Path path, ExtentLine line) throws IOException, BlockException {
+    return switch (line.type()) {
+      case ZERO -> new ZeroExtent(line.sizeBytes());
+      case FLAT, VMFS -> flat(path, line);
+      case SPARSE -> sparse(path, line);
+      case VMFSSPARSE, VMFSRDM, VMFSRAW, SESPARSE, VSANSPARSE ->
+          throw new FormatException(
+              path.toString(),
+              line.byteOffset(),
+              "extent type",
+              line.type().name(),
+              "FLAT, VMFS, SPARSE or ZERO");
+    };
+  }
+
+  private static BlockDevice flat(Path path, ExtentLine line) throws IOException, BlockException {
+    ExtentFile file = ExtentFiles.open(path, line, Access.READ_ONLY);
+    long start = line.offsetSectors() * SECTOR_BYTES;
+    if (file.sizeBytes() - start < line.sizeBytes()) {
+      long size = file.sizeBytes();
+      file.close();
+      throw new FormatException(
+          file.name(), size, "extent", size + " bytes", start + line.sizeBytes() + " bytes");
+    }
+    return new FlatExtent(file, start, line.sizeBytes());
+  }
+
+  private static BlockDevice sparse(Path path, ExtentLine line) throws IOException, BlockException {
+    ExtentFile file = ExtentFiles.open(path, line, Access.READ_ONLY);
+    boolean opened = false;
+    try {
+      SparseExtentHeader header =
+          SparseExtentHeader.parse(file.name(), 0, ExtentFiles.sector(file, 0));
+      header.checkFits(file.name(), 0, file.sizeBytes());
+      if (header.capacityBytes() != line.sizeBytes()) {
+        throw new FormatException(
+            file.name(),
+            12,
+            "capacity",
+            header.capacitySectors() + " sectors",
+            line.sectors() + ", as the descriptor says");
+      }
+      BlockDevice extent = HostedSparse.open(file, header);
+      opened = true;
+      return extent;
+    } finally {
+      if (!opened) {
+        file.close();
+      }
+    }
+  }
+}

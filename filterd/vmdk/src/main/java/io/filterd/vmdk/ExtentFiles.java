@@ -1,0 +1,87 @@
+package io.filterd.vmdk;
+
+import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
+
+import io.filterd.block.BlockException;
+import io.filterd.block.Blocking;
+import io.filterd.block.file.BlockFile;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+
+/** Opens the files of disks: each locked, and none outside its descriptor's folder. */
+final class ExtentFiles {
+  private ExtentFiles() {}
+
+  /** Opens a file, and locks it: for one writer, or for readers. */
+  static ExtentFile open(Path path, Access access) throws IOException {
+    BlockFile file =
+        BlockFile.open(
+            path,
+            access == Access.READ_ONLY ? BlockFile.Access.READ_ONLY : BlockFile.Access.READ_WRITE);
+    boolean locked = false;
+    try {
+      file.lock();
+      locked = true;
+      return new StoredExtent(file);
+    } finally {
+      if (!locked) {
+        closeQuietly(file);
+      }
+    }
+  }
+
+  private static void closeQuietly(BlockFile file) throws IOException {
+    try {
+      file.close();
+    } catch (BlockException closing) {
+      throw new IOException(closing);
+    }
+  }
+
+  /** Opens the file of an extent: in the descriptor's folder, and nowhere else. */
+  static ExtentFile open(Path descriptor, ExtentLine line, Access access) throws IOException {
+    String name = line.fileName().orElse("");
+    if (name.isEmpty()
+        || name.equals(".")
+        || name.equals("..")
+        || name.indexOf('/') >= 0
+        || name.indexOf('\\') >= 0
+        || name.indexOf('\0') >= 0) {
+      throw bad(descriptor, line, "a file in the descriptor's folder");
+    }
+    return open(descriptor.resolveSibling(name), access);
+  }
+
+  /** An error in the name that an extent's line gives its file. */
+  static FormatException bad(Path descriptor, ExtentLine line, String expected) {
+    return new FormatException(
+        descriptor.toString(),
+        line.byteOffset(),
+        "extent file",
+        line.fileName().orElse(""),
+        expected);
+  }
+
+  /** The first four bytes, in little endian; 0 if there are none. */
+  static int magic(ExtentFile file) throws BlockException {
+    if (file.sizeBytes() < Integer.BYTES) {
+      return 0;
+    }
+    ByteBuffer head = ByteBuffer.allocateDirect(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    file.read(0, head, Blocking.ALLOWED);
+    return head.getInt(0);
+  }
+
+  /** The sector at {@code position}, which must be in the file. */
+  static ByteBuffer sector(ExtentFile file, long position) throws FormatException, BlockException {
+    if (file.sizeBytes() < position + SECTOR_BYTES) {
+      throw new FormatException(
+          file.name(), file.sizeBytes(), "header", "the file ends here", SECTOR_BYTES + " bytes");
+    }
+    ByteBuffer bytes = ByteBuffer.allocateDirect(SECTOR_BYTES);
+    file.read(position, bytes, Blocking.ALLOWED);
+    return bytes.flip();
+  }
+}
