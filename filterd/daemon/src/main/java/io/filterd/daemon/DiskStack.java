@@ -7,6 +7,8 @@ import io.filterd.block.CheckedDevice;
 import io.filterd.block.CowDevice;
 import io.filterd.crypto.SectorCipher;
 import io.filterd.daemon.PolicyGate.Exchange;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
 import io.filterd.filter.Delaying;
 import io.filterd.filter.FilterClass;
@@ -19,7 +21,10 @@ import io.filterd.nbd.MetaContext;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.vmdk.Chain;
+import io.filterd.vmdk.ChangeTracking;
 import io.filterd.vmdk.VmdkDisk;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +57,11 @@ final class DiskStack implements AutoCloseable {
   private final VmdkDisk disk;
   private final ServeOptions options;
   private final Optional<CowDevice> cow;
-  private final BlockDevice chain;
+
+  /** What the policy's filters stand on. */
+  private volatile BlockDevice base;
+
+  private volatile Optional<ChangeTracking> tracking;
   private final MetaContext depth;
   private final PolicyGate gate;
   private final BlockDevice top;
@@ -69,7 +78,8 @@ final class DiskStack implements AutoCloseable {
       VmdkDisk disk,
       ServeOptions options,
       Optional<CowDevice> cow,
-      BlockDevice chain,
+      BlockDevice base,
+      Optional<ChangeTracking> tracking,
       MetaContext depth,
       Optional<Running> encryption,
       Optional<SectorCipher> cipher,
@@ -80,7 +90,8 @@ final class DiskStack implements AutoCloseable {
     this.disk = disk;
     this.options = options;
     this.cow = cow;
-    this.chain = chain;
+    this.base = base;
+    this.tracking = tracking;
     this.depth = depth;
     this.encryption = encryption;
     this.cipher = cipher;
@@ -104,7 +115,7 @@ final class DiskStack implements AutoCloseable {
       ServeOptions options,
       Optional<SectorCipher> cipher,
       StoragePolicy policy)
-      throws BlockException {
+      throws BlockException, IOException {
     BlockDevice bottom = disk.link();
     boolean opened = false;
     try {
@@ -118,6 +129,11 @@ final class DiskStack implements AutoCloseable {
       }
       Chain chain = new Chain(List.of(new CheckedDevice(bottom)));
       bottom = new CheckedDevice(chain);
+      Optional<ChangeTracking> tracking = Optional.empty();
+      if (options.mode() == ServeOptions.Mode.READ_WRITE) {
+        tracking = DiskChanges.openIfThere(disk, fileOf(disk), chain.info().sizeBytes());
+        bottom = tracked(bottom, tracking);
+      }
       Optional<CowDevice> cow = Optional.empty();
       if (options.mode() == ServeOptions.Mode.COPY_ON_WRITE) {
         CowDevice changes = new CowDevice(bottom, options.cowMemoryBytes());
@@ -134,6 +150,7 @@ final class DiskStack implements AutoCloseable {
               options,
               cow,
               bottom,
+              tracking,
               new AllocationDepth(chain),
               encryption,
               cipher,
@@ -146,6 +163,35 @@ final class DiskStack implements AutoCloseable {
         closeWithCipher(bottom, cipher);
       }
     }
+  }
+
+  private static Path fileOf(VmdkDisk disk) {
+    return Path.of(disk.descriptor().file());
+  }
+
+  private static BlockDevice tracked(BlockDevice below, Optional<ChangeTracking> tracking) {
+    return tracking.isPresent() ? new CheckedDevice(tracking.get().track(below)) : below;
+  }
+
+  /** What tracks the changes of the disk, if anything does. */
+  Optional<ChangeTracking> tracking() {
+    return tracking;
+  }
+
+  /** Tracks changes from now on, under live requests. */
+  void startTracking() throws OperationException, BlockException, IOException {
+    if (options.mode() != ServeOptions.Mode.READ_WRITE) {
+      throw new OperationException(
+          Code.CONFLICT, "disk " + name + " is not served to be written: its file does not change");
+    }
+    Path beside = ChangeTracking.fileOf(fileOf(disk));
+    long sizeBytes = base.info().sizeBytes();
+    ChangeTracking.create(beside, sizeBytes, disk.descriptor().cid());
+    Optional<ChangeTracking> started = DiskChanges.openIfThere(disk, fileOf(disk), sizeBytes);
+    base = tracked(base, started);
+    tracking = started;
+    // What is under way does not pass what tracks it yet: it is waited for.
+    exchange(applied.policy(), Exchange.AFTER_THE_LAST);
   }
 
   /** Stacks a policy's filters on a chain, which they leave open when they are closed. */
@@ -196,13 +242,17 @@ final class DiskStack implements AutoCloseable {
    * old filters, which may be many behind a narrow limit, unless a filter keeps data of its own.
    */
   void apply(StoragePolicy policy) throws BlockException {
+    exchange(policy, Exchange.OVERLAPPING);
+  }
+
+  private void exchange(StoragePolicy policy, Exchange how) throws BlockException {
     List<Running> next = new ArrayList<>();
-    BlockDevice filtered = stack(name, filters, policy, chain, next);
+    BlockDevice filtered = stack(name, filters, policy, base, next);
     boolean keepsData =
         Stream.of(applied.running(), next).flatMap(List::stream).anyMatch(Running::keepsData);
     boolean exchanged = false;
     try {
-      gate.exchange(filtered, keepsData ? Exchange.AFTER_THE_LAST : Exchange.OVERLAPPING);
+      gate.exchange(filtered, keepsData ? Exchange.AFTER_THE_LAST : how);
       exchanged = true;
     } finally {
       if (!exchanged) {
@@ -224,7 +274,13 @@ final class DiskStack implements AutoCloseable {
   /** What clients may ask of it beside its content. */
   List<MetaContext> contexts() {
     // The links know nothing of changes that are only in memory.
-    return cow.isPresent() ? List.of() : List.of(depth);
+    if (cow.isPresent()) {
+      return List.of();
+    }
+    List<MetaContext> contexts = new ArrayList<>(List.of(depth));
+    tracking.ifPresent(
+        each -> each.points().forEach(point -> contexts.add(new DirtyBitmap(each, point.name()))));
+    return contexts;
   }
 
   VmdkDisk disk() {
@@ -298,7 +354,7 @@ final class DiskStack implements AutoCloseable {
     try {
       top.close();
     } finally {
-      closeWithCipher(chain, cipher);
+      closeWithCipher(base, cipher);
     }
   }
 

@@ -85,6 +85,11 @@ public final class Host implements Operations, AutoCloseable {
         (arguments, progress) ->
             reports.details(
                 serving.setReadOnly(KnownDisks.name(arguments.name()), arguments.readOnly())));
+    DiskChanges tracked = new DiskChanges(inventory, attachments, changes);
+    on(Operation.DISK_MARK, (arguments, progress) -> tracked.mark(arguments));
+    on(Operation.DISK_UNMARK, (arguments, progress) -> tracked.unmark(arguments));
+    on(Operation.DISK_POINTS, (arguments, progress) -> tracked.points(arguments));
+    on(Operation.DISK_CHANGES, (arguments, progress) -> tracked.changes(arguments));
     on(Operation.CONNECTION_LIST, (arguments, progress) -> connections.list());
     on(Operation.CONNECTION_INFO, (arguments, progress) -> connections.details(arguments.id()));
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
@@ -111,6 +116,10 @@ public final class Host implements Operations, AutoCloseable {
         Operation.DISK_ATTACH,
         Operation.DISK_DETACH,
         Operation.DISK_SET_READ_ONLY,
+        Operation.DISK_MARK,
+        Operation.DISK_UNMARK,
+        Operation.DISK_POINTS,
+        Operation.DISK_CHANGES,
         Operation.CONNECTION_LIST,
         Operation.CONNECTION_INFO,
         Operation.POLICY_LIST,

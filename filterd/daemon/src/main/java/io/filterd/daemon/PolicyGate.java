@@ -64,6 +64,9 @@ final class PolicyGate implements BlockDevice {
     }
     Pipeline old = current;
     if (how == Exchange.AFTER_THE_LAST) {
+      for (Pipeline earlier : retired) {
+        earlier.lock.unlockWrite(earlier.lock.writeLock());
+      }
       old.ending = true;
       long stamp = old.lock.writeLock();
       try {

@@ -21,7 +21,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Nested;
@@ -280,36 +279,11 @@ class ChangeTrackingTest {
   /** What lands after a point was set is known, though it was begun before. */
   @Test
   void missesNoChangeThatIsUnderWayWhileAPointIsSet() throws Exception {
-    CrashFile file = created(DISK_BYTES);
-    try (ChangeTracking tracking = opened(file)) {
-      AtomicBoolean stop = new AtomicBoolean();
-      AtomicLong changes = new AtomicLong();
-      List<String> wrong = new ArrayList<>();
-      Thread writer =
-          Thread.ofPlatform()
-              .start(
-                  () -> {
-                    try {
-                      while (!stop.get()) {
-                        change(tracking, 3L * GRAIN_BYTES, 512);
-                        changes.incrementAndGet();
-                      }
-                    } catch (Exception failure) {
-                      wrong.add(String.valueOf(failure));
-                    }
-                  });
-      for (int i = 0; i < 300; i++) {
-        tracking.mark("p");
-        long before = changes.get();
-        while (changes.get() < before + 2 && wrong.isEmpty()) {
-          Thread.onSpinWait(); // At least one began after the point.
-        }
-        assertThat(changed(tracking, "p").get(3)).isTrue();
-        tracking.forget("p");
-      }
-      stop.set(true);
-      writer.join();
-      assertThat(wrong).isEmpty();
+    try (ChangeTracking tracking = opened(created(DISK_BYTES))) {
+      int noted = tracking.changing(3L * GRAIN_BYTES, 512, Blocking.ALLOWED);
+      tracking.mark("p");
+      tracking.changed(noted, 3L * GRAIN_BYTES, 512, Blocking.ALLOWED);
+      assertThat(changed(tracking, "p")).isEqualTo(grains(3));
     }
   }
 

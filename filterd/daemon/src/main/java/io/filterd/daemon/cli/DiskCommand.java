@@ -27,7 +27,10 @@ import picocli.CommandLine.Parameters;
       DiskCommand.Describe.class,
       DiskCommand.Attach.class,
       DiskCommand.Detach.class,
-      DiskCommand.SetReadOnly.class
+      DiskCommand.SetReadOnly.class,
+      ChangeCommands.Mark.class,
+      ChangeCommands.Unmark.class,
+      ChangeCommands.Changes.class
     })
 final class DiskCommand {
   private static final String NAME_HELP = "The disk: VM/DISK, for example vm1/disk0.";

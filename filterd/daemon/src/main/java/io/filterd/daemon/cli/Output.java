@@ -171,6 +171,41 @@ final class Output {
     out.flush();
   }
 
+  void print(Results.ChangePoints points) {
+    if (printedAsJson(points)) {
+      return;
+    }
+    if (points.points().isEmpty()) {
+      out.println("No points: `filterd disk mark` sets one.");
+      out.flush();
+      return;
+    }
+    Table table = new Table("POINT", "SINCE", ">GRAIN");
+    for (Results.ChangePoint each : points.points()) {
+      table.add(each.point(), each.since(), Sizes.text(each.grainBytes()));
+    }
+    out.print(table);
+    out.flush();
+  }
+
+  void print(Results.Changes changes) {
+    if (printedAsJson(changes)) {
+      return;
+    }
+    Table table = new Table(">OFFSET", ">LENGTH");
+    for (Results.ChangedRange each : changes.ranges()) {
+      table.add(Long.toString(each.offset()), Long.toString(each.lengthBytes()));
+    }
+    out.print(table);
+    out.println(
+        Sizes.text(changes.changedBytes())
+            + " of "
+            + Sizes.text(changes.sizeBytes())
+            + " changed since "
+            + changes.point());
+    out.flush();
+  }
+
   void print(Results.Policies policies) {
     if (printedAsJson(policies)) {
       return;

@@ -44,6 +44,22 @@ public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) 
   public static final Operation<Requests.SetReadOnly, Results.DiskDetails> DISK_SET_READ_ONLY =
       new Operation<>("disk.setReadOnly", Requests.SetReadOnly.class, Results.DiskDetails.class);
 
+  /** Sets a point since which changes are known. */
+  public static final Operation<Requests.ChangePoint, Results.Done> DISK_MARK =
+      new Operation<>("disk.mark", Requests.ChangePoint.class, Results.Done.class);
+
+  /** Forgets a point. */
+  public static final Operation<Requests.ChangePoint, Results.Done> DISK_UNMARK =
+      new Operation<>("disk.unmark", Requests.ChangePoint.class, Results.Done.class);
+
+  /** Lists the points of a disk. */
+  public static final Operation<Requests.Disk, Results.ChangePoints> DISK_POINTS =
+      new Operation<>("disk.points", Requests.Disk.class, Results.ChangePoints.class);
+
+  /** Says what was changed since a point. */
+  public static final Operation<Requests.Changes, Results.Changes> DISK_CHANGES =
+      new Operation<>("disk.changes", Requests.Changes.class, Results.Changes.class);
+
   /** Lists the clients. */
   public static final Operation<Requests.None, Results.Connections> CONNECTION_LIST =
       new Operation<>("connection.list", Requests.None.class, Results.Connections.class);

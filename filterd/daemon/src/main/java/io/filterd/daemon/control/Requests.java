@@ -129,6 +129,28 @@ public final class Requests {
     }
   }
 
+  /** Names a point in the changes of a disk. */
+  public record ChangePoint(String name, String point) {
+    /** Checks what came from outside. */
+    public ChangePoint {
+      require(name, "name");
+      require(point, "point");
+    }
+  }
+
+  /**
+   * Asks what was changed since a point.
+   *
+   * @param offset from where on, in bytes
+   */
+  public record Changes(String name, String point, long offset) {
+    /** Checks what came from outside. */
+    public Changes {
+      require(name, "name");
+      require(point, "point");
+    }
+  }
+
   /** Names a connection by its number. */
   public record Connection(long id) {}
 

@@ -108,6 +108,34 @@ public final class Results {
   /** A client, whole. */
   public record ConnectionDetails(Connection connection, List<Latencies> latencies) {}
 
+  /**
+   * A point in the changes of a disk.
+   *
+   * @param since when it was set, in ISO 8601
+   * @param grainBytes what changes are told apart by
+   */
+  public record ChangePoint(String point, String since, int grainBytes) {}
+
+  /** All points of a disk, the oldest first. */
+  public record ChangePoints(String name, List<ChangePoint> points) {}
+
+  /** A range that was changed. */
+  public record ChangedRange(long offset, long lengthBytes) {}
+
+  /**
+   * What was changed since a point.
+   *
+   * @param changedBytes the sum of the ranges
+   * @param next where the answer ends, if that is before the disk's end; else null
+   */
+  public record Changes(
+      String name,
+      String point,
+      long sizeBytes,
+      long changedBytes,
+      @Nullable Long next,
+      List<ChangedRange> ranges) {}
+
   /** A policy in a list. */
   public record Policy(
       String name,
