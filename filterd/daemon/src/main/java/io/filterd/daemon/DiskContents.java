@@ -210,20 +210,32 @@ final class DiskContents {
   private static BlockDevice openSource(Path file, String format)
       throws OperationException, IOException, BlockException {
     return switch (format) {
-      case "vmdk" -> {
-        VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY);
-        if (disk.encryption().isPresent()) {
-          disk.close();
-          throw new OperationException(
-              Code.FORMAT, file + ": is encrypted by filterd; attach it, and export it");
-        }
-        yield new Chain(List.of(disk.link()));
-      }
+      case "vmdk" -> new Chain(List.of(openPlain(file).link()));
       case "raw" -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
       default ->
           throw new OperationException(
               Code.INVALID, "format: " + format + " (expected: vmdk or raw)");
     };
+  }
+
+  /** Opens a disk whose file holds all of its content, in the clear. */
+  private static VmdkDisk openPlain(Path file)
+      throws OperationException, IOException, BlockException {
+    VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY);
+    boolean fine = false;
+    try {
+      DiskOpener.checkWhole(file, disk);
+      if (disk.encryption().isPresent()) {
+        throw new OperationException(
+            Code.FORMAT, file + ": is encrypted by filterd; attach it, and export it");
+      }
+      fine = true;
+      return disk;
+    } finally {
+      if (!fine) {
+        disk.close();
+      }
+    }
   }
 
   /** Writes the content of a disk to a new file. */

@@ -64,6 +64,7 @@ final class DiskOpener {
             : VmdkDisk.open(file, Access.READ_ONLY);
     boolean opened = false;
     try {
+      checkWhole(file, disk);
       requirement.check(disk);
       String policyName =
           disk.policy()
@@ -105,6 +106,17 @@ final class DiskOpener {
           Failures.sentence(refused)
               + ": it may not be written; let the user that filterd runs as write it",
           refused);
+    }
+  }
+
+  /** Refuses a link of a chain: where it holds nothing, its parent's content would be missing. */
+  static void checkWhole(Path file, VmdkDisk disk) throws OperationException {
+    if (disk.hasParent()) {
+      throw new OperationException(
+          Code.FORMAT,
+          "%s: parentCID: %08x (expected: ffffffff, a disk without a parent; consolidate its"
+                  .formatted(file, disk.descriptor().parentCid())
+              + " snapshots first)");
     }
   }
 

@@ -17,7 +17,8 @@ import java.util.function.UnaryOperator;
 /**
  * A disk in the VMDK format: its descriptor, and the mapping of its content to files. What is
  * stored may be ciphertext: {@link #encryption} says so, and whoever has the key stands in front of
- * {@link #link}.
+ * {@link #link}. It may also be one link of a chain, {@link #hasParent over a parent}, which is not
+ * opened here.
  *
  * <p>Read and written: monolithicSparse, version 1, with its tables in place. Read: every sparse,
  * split, flat, VMFS and stream-optimized disk. An open file is locked: for writing by one opener,
@@ -165,7 +166,7 @@ public final class VmdkDisk implements AutoCloseable {
     return Descriptor.parse(file.name(), position, text);
   }
 
-  /** Refuses what is ciphertext of somebody else's, or has a parent. */
+  /** Refuses what is ciphertext of somebody else's. */
   private static void checkReadable(Descriptor descriptor) throws FormatException {
     if (descriptor.header("encryptionKeys").isPresent()
         || descriptor.ddb("iofilters").filter(f -> f.contains("vmwarevmcrypt")).isPresent()) {
@@ -175,14 +176,6 @@ public final class VmdkDisk implements AutoCloseable {
           "encryptionKeys",
           "encrypted by VMware",
           "a disk that VMware has decrypted first; its data format is not published");
-    }
-    if (descriptor.parentCid() != Descriptor.NO_PARENT) {
-      throw new FormatException(
-          descriptor.file(),
-          0,
-          "parentCID",
-          "%08x".formatted(descriptor.parentCid()),
-          "ffffffff: disks with snapshots are not opened yet; consolidate them first");
     }
   }
 
@@ -226,12 +219,20 @@ public final class VmdkDisk implements AutoCloseable {
     return encryption;
   }
 
+  /** Whether this is one link of a chain: where it holds nothing, its parent's content counts. */
+  public boolean hasParent() {
+    return store.current().parentCid() != Descriptor.NO_PARENT;
+  }
+
   /** The name of the storage policy that the descriptor gives. */
   public Optional<String> policy() throws FormatException {
     return store.current().ddb(CreateOptions.POLICY_KEY);
   }
 
-  /** The content as it is stored. Closed with this disk, or before it. */
+  /**
+   * The content as it is stored in this disk's own files; what a {@link #hasParent parent} would
+   * have to be asked is absent. Closed with this disk, or before it.
+   */
   public BlockDevice link() {
     return link;
   }

@@ -2,6 +2,7 @@ package io.filterd.vmdk;
 
 import static io.filterd.vmdk.TestDisks.GRAIN;
 import static io.filterd.vmdk.TestDisks.descriptor;
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -68,14 +69,25 @@ class ForeignDiskTest {
     }
   }
 
-  @Test
-  void refusesASnapshotsLinkForNow() throws Exception {
-    Path file =
-        TestDisks.write(folder.resolve("a.vmdk"), TestDisks.sample("vmfs_thick-000001.vmdk"));
+  @ParameterizedTest
+  @EnumSource
+  void readsALinkWithoutAskingItsParent(Access access) throws Exception {
+    Path file = folder.resolve("child.vmdk");
+    VmdkDisk.create(file, CreateOptions.ofSize(3 * GRAIN));
+    try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
+      ByteBuffer grain = ByteBuffer.allocateDirect(GRAIN);
+      disk.link().write(GRAIN, grain, Durability.BUFFERED, Blocking.ALLOWED);
+    }
+    byte[] bytes = Files.readAllBytes(file);
+    String text = new String(bytes, ISO_8859_1);
+    Files.write(
+        file, text.replace("parentCID=ffffffff", "parentCID=0172e8a4").getBytes(ISO_8859_1));
 
-    assertThatThrownBy(() -> VmdkDisk.open(file, Access.READ_ONLY))
-        .isInstanceOf(FormatException.class)
-        .hasMessageContaining("parentCID: 0172e8a4");
+    try (VmdkDisk disk = VmdkDisk.open(file, access)) {
+      assertThat(disk.hasParent()).isTrue();
+      Extents extents = disk.link().read(0, ByteBuffer.allocateDirect(3 * GRAIN), Blocking.ALLOWED);
+      assertThat(extents).hasToString("[65536, 65536, 65536][ABSENT, DATA, ABSENT]");
+    }
   }
 
   @Test
