@@ -22,6 +22,13 @@ public enum Capability {
    */
   TRACKS_ZEROS,
   /**
+   * Whole allocation units that were zeroed (unless {@link ZeroMode#ALLOCATE}) or trimmed are
+   * remembered as zeros: they are reported as {@code ZERO}, never as {@code ABSENT}, for as long as
+   * nothing is written to them. So a link of a chain with it can zero and trim what its parents
+   * hold. Has {@link #TRACKS_ZEROS} too.
+   */
+  MARKS_ZEROS,
+  /**
    * A write may cover a part of an allocation unit that holds no data; the rest of the unit reads
    * as zeros. Without it such a unit is written whole, first.
    */

@@ -80,10 +80,11 @@ public final class CowDevice extends IoFilter {
             Capability.FAST_ZERO,
             Capability.PARTIAL_ALLOCATION,
             Capability.MULTIPLE_CONNECTIONS);
-    for (Capability kept : Set.of(Capability.TRACKS_ZEROS, Capability.ROTATIONAL)) {
-      if (belowInfo.can(kept)) {
-        capabilities.add(kept);
-      }
+    if (belowInfo.can(Capability.TRACKS_ZEROS)) {
+      capabilities.addAll(Set.of(Capability.TRACKS_ZEROS, Capability.MARKS_ZEROS));
+    }
+    if (belowInfo.can(Capability.ROTATIONAL)) {
+      capabilities.add(Capability.ROTATIONAL);
     }
     BlockSizes sizes = belowInfo.blockSizes().atLeast(unitBytes);
     this.info =

@@ -84,6 +84,7 @@ public final class MemoryDevice implements BlockDevice {
                 Capability.ZERO,
                 Capability.FAST_ZERO,
                 Capability.TRACKS_ZEROS,
+                Capability.MARKS_ZEROS,
                 Capability.PARTIAL_ALLOCATION,
                 Capability.MULTIPLE_CONNECTIONS));
     this.unitBytes = allocationUnitBytes;

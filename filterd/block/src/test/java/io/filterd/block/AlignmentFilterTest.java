@@ -98,7 +98,8 @@ class AlignmentFilterTest {
               Capability.ZERO,
               Capability.FAST_ZERO,
               Capability.DURABLE_WRITE,
-              Capability.TRACKS_ZEROS);
+              Capability.TRACKS_ZEROS,
+              Capability.MARKS_ZEROS);
     }
 
     @Override

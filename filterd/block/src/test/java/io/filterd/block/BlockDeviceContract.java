@@ -107,6 +107,15 @@ public abstract class BlockDeviceContract {
   }
 
   @Test
+  void marksZerosOnlyIfItTracksThem() throws Exception {
+    try (BlockDevice device = open()) {
+      if (device.info().can(Capability.MARKS_ZEROS)) {
+        assertThat(device.info().capabilities()).contains(Capability.TRACKS_ZEROS);
+      }
+    }
+  }
+
+  @Test
   void refusesRangesOutsideOfIt() throws Exception {
     try (BlockDevice device = open()) {
       int minimum = device.info().blockSizes().minimum();

@@ -15,10 +15,10 @@ import java.util.random.RandomGenerator;
 final class ModelledDevice {
   /** What is known of an allocation unit, besides its bytes. */
   private enum Unit {
-    /**
-     * Never written, or zeroed or trimmed as a whole since: not data, if the device tracks that.
-     */
+    /** Never written: not data, if the device tracks that. */
     UNWRITTEN,
+    /** Zeroed or trimmed as a whole: as above, and not absent, if the device marks that. */
+    CLEARED,
     /** Anything may be reported that is true. */
     ANY
   }
@@ -172,7 +172,7 @@ final class ModelledDevice {
       return false;
     }
     Arrays.fill(contents, offset, offset + length, (byte) 0);
-    mark(offset, length, mode.allocates() ? Unit.ANY : Unit.UNWRITTEN);
+    mark(offset, length, mode.allocates() ? Unit.ANY : Unit.CLEARED);
     return true;
   }
 
@@ -196,7 +196,7 @@ final class ModelledDevice {
     }
     if (zeroes) {
       Arrays.fill(contents, offset, offset + length, (byte) 0);
-      mark(offset, length, Unit.UNWRITTEN);
+      mark(offset, length, Unit.CLEARED);
     }
     return true;
   }
@@ -255,7 +255,11 @@ final class ModelledDevice {
       if (kind != ExtentKind.DATA) {
         checkZeros(offset + at, end - at, kind);
       } else if (info.can(Capability.TRACKS_ZEROS)) {
-        checkWritten(offset + at, end - at);
+        checkNotIn(Unit.UNWRITTEN, offset + at, end - at, kind);
+        checkNotIn(Unit.CLEARED, offset + at, end - at, kind);
+      }
+      if (kind == ExtentKind.ABSENT && info.can(Capability.MARKS_ZEROS)) {
+        checkNotIn(Unit.CLEARED, offset + at, end - at, kind);
       }
       Arrays.fill(kinds, at, end, (byte) kind.name().charAt(0));
       at = end;
@@ -272,10 +276,10 @@ final class ModelledDevice {
     }
   }
 
-  private void checkWritten(int offset, int length) {
+  private void checkNotIn(Unit state, int offset, int length, ExtentKind kind) {
     for (int unit = offset / unitBytes; unit <= (offset + length - 1) / unitBytes; unit++) {
-      if (units[unit] == Unit.UNWRITTEN) {
-        fail("unit %d (%d bytes each): reported as DATA, but holds none", unit, unitBytes);
+      if (units[unit] == state) {
+        fail("unit %d (%d bytes each): reported as %s, but %s", unit, unitBytes, kind, state);
       }
     }
   }

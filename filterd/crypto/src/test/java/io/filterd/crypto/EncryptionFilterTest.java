@@ -101,6 +101,7 @@ class EncryptionFilterTest {
             Capability.TRIM,
             Capability.ZERO,
             Capability.TRACKS_ZEROS,
+            Capability.MARKS_ZEROS,
             Capability.MULTIPLE_CONNECTIONS);
   }
 

@@ -20,7 +20,7 @@ final class ForgetfulDevice extends IoFilter {
 
   @Override
   public DeviceInfo info() {
-    return below.info().without(Capability.TRACKS_ZEROS);
+    return below.info().without(Capability.TRACKS_ZEROS, Capability.MARKS_ZEROS);
   }
 
   @Override
