@@ -56,7 +56,11 @@ public final class Chain implements BlockDevice {
         parents.isEmpty()
             ? padded
             : padded.without(
-                Capability.FAST_ZERO, Capability.ZERO, Capability.TRIM, Capability.TRACKS_ZEROS);
+                Capability.FAST_ZERO,
+                Capability.ZERO,
+                Capability.TRIM,
+                Capability.TRACKS_ZEROS,
+                Capability.MARKS_ZEROS);
   }
 
   @Override

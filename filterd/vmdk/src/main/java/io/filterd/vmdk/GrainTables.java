@@ -40,7 +40,10 @@ final class GrainTables {
 
   private static final int ENTRY_SHIFT = Integer.numberOfTrailingZeros(ENTRIES_PER_TABLE);
   private static final int TABLE_BYTES = ENTRIES_PER_TABLE * Integer.BYTES;
-  private static final long ZERO_ENTRY = 1;
+
+  /** The entry that marks a grain as zeros, where the header allows it. */
+  static final long ZERO_ENTRY = 1;
+
   // Two levels, so that an extent with millions of tables costs little until they are used.
   private static final int CHUNK_SHIFT = 10;
   private static final int CHUNK_TABLES = 1 << CHUNK_SHIFT;
@@ -126,7 +129,7 @@ final class GrainTables {
 
   /**
    * Sets the entries of {@code count} grains from {@code grain} on to consecutive places in the
-   * file, or all to 0. The caller holds {@link #lock}.
+   * file, or all to 0 or {@link #ZERO_ENTRY}. The caller holds {@link #lock}.
    *
    * @param freed is told each sector that an entry had, if it had one
    */
@@ -145,7 +148,8 @@ final class GrainTables {
       if (old != 0) {
         freed.sector(old);
       }
-      table[slot] = firstSector == 0 ? 0 : (int) (firstSector + ((long) i << sectorShift));
+      long step = firstSector <= ZERO_ENTRY ? 0 : (long) i << sectorShift;
+      table[slot] = (int) (firstSector + step);
     }
   }
 

@@ -19,6 +19,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
 import java.util.EnumSet;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
@@ -30,7 +31,8 @@ import java.util.concurrent.locks.ReentrantLock;
  * tables are written by a <em>commit</em>: sync, so that the grains are durable; write the changed
  * tables, the redundant ones first; sync. A flush is a commit. So after a crash a table never names
  * a grain whose content is not there: a unit is old, new, or zeros. The space of a grain that was
- * given up is punched and used again only after the commit that made its table entry 0 durable.
+ * given up is punched and used again only after the commit that made its new table entry durable:
+ * 0, or, where the header allows it, the mark of a grain of zeros.
  *
  * <p>The minimum block is a sector: that is what the format counts in, and what a disk writes whole
  * or not at all.
@@ -66,6 +68,9 @@ final class SparseLink implements BlockDevice {
   private final long sizeBytes;
   private final int grainBytes;
   private final int grainSectors;
+
+  /** The entry of a grain that was zeroed or trimmed: 0, or the mark of zeros. */
+  private final long zeroEntry;
 
   /** Counts completed changes. */
   private final AtomicLong changes = new AtomicLong();
@@ -118,19 +123,26 @@ final class SparseLink implements BlockDevice {
     this.reader = new SparseReader(file, tables);
     this.ranges = new RangeLock(grainBytes);
     this.marked = header.uncleanShutdown();
+    boolean marksZeros = header.hasZeroGrains() && header.version() >= 2;
+    this.zeroEntry = marksZeros ? GrainTables.ZERO_ENTRY : 0;
+    Set<Capability> capabilities =
+        EnumSet.of(
+            Capability.WRITE,
+            Capability.FLUSH,
+            Capability.TRIM,
+            Capability.ZERO,
+            Capability.TRACKS_ZEROS,
+            Capability.PARTIAL_ALLOCATION,
+            Capability.MULTIPLE_CONNECTIONS);
+    if (marksZeros) {
+      capabilities.add(Capability.MARKS_ZEROS);
+    }
     this.info =
         new DeviceInfo(
             sizeBytes,
             new BlockSizes(MINIMUM_BLOCK_BYTES, PREFERRED_BLOCK_BYTES, LARGEST_REQUEST_BYTES),
             grainBytes,
-            EnumSet.of(
-                Capability.WRITE,
-                Capability.FLUSH,
-                Capability.TRIM,
-                Capability.ZERO,
-                Capability.TRACKS_ZEROS,
-                Capability.PARTIAL_ALLOCATION,
-                Capability.MULTIPLE_CONNECTIONS));
+            capabilities);
   }
 
   /**
@@ -426,9 +438,9 @@ final class SparseLink implements BlockDevice {
     for (long at = offset; at < end; ) {
       long bytes = Math.min(tables.restOfGrain(at), end - at);
       long place = tables.locate(at, Blocking.ALLOWED);
-      if (place > 0 && !allocates && isWholeGrains(at, bytes)) {
-        bytes = runOfStored(at, end);
-        set(at / grainBytes, (int) Math.ceilDiv(bytes, grainBytes), 0);
+      if (!allocates && isCleared(place) && isWholeGrains(at, bytes)) {
+        bytes = runOfCleared(at, end);
+        set(at / grainBytes, (int) Math.ceilDiv(bytes, grainBytes), zeroEntry);
       } else if (place > 0) {
         Zeros.write(file, place, bytes);
       } else if (allocates) {
@@ -438,12 +450,17 @@ final class SparseLink implements BlockDevice {
     }
   }
 
-  /** The bytes from {@code at} on that lie in grains that are there and wholly before the end. */
-  private long runOfStored(long at, long end) throws BlockException {
+  /** Whether zeroing a whole grain changes its entry. */
+  private boolean isCleared(long place) {
+    return place > 0 || (place == GrainTables.ABSENT && zeroEntry != 0);
+  }
+
+  /** The bytes from {@code at} on in grains whose entries change, and wholly before the end. */
+  private long runOfCleared(long at, long end) throws BlockException {
     long length = Math.min(tables.restOfGrain(at), end - at);
     while (at + length < end
         && isWholeGrains(at + length, Math.min(grainBytes, end - at - length))
-        && tables.locate(at + length, Blocking.ALLOWED) > 0) {
+        && isCleared(tables.locate(at + length, Blocking.ALLOWED))) {
       length += Math.min(grainBytes, end - at - length);
     }
     return length;

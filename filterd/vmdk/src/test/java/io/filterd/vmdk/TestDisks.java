@@ -85,6 +85,14 @@ final class TestDisks {
     }
   }
 
+  /** Gives the header of a sparse file version 2, and the flag that zeros are marked. */
+  static void markZeros(Path file) throws IOException {
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[4] = 2;
+    bytes[8] |= SparseExtentHeader.FLAG_ZERO_GRAINS;
+    Files.write(file, bytes);
+  }
+
   static String descriptor(String createType, String... extentLines) {
     return """
     # Disk DescriptorFile
