@@ -22,7 +22,7 @@ class KernelClientIT {
       String console =
           tool(
               RunningFilterd.HOME
-                  .resolve("filterd/daemon/src/test/scripts/kernel-client.sh")
+                  .resolve("nbd-server/src/test/scripts/kernel-client.sh")
                   .toString(),
               Integer.toString(running.port()),
               "vm1/disk0",
