@@ -138,12 +138,12 @@ class MoreToolsIT {
     assertThat(stored(65_536, 65_536)).containsOnly(8);
   }
 
-  private static void tell(BufferedWriter commands, String command) throws IOException {
+  static void tell(BufferedWriter commands, String command) throws IOException {
     commands.write(command + "\n");
     commands.flush();
   }
 
-  private static String lineWith(BufferedReader said, String word) throws IOException {
+  static String lineWith(BufferedReader said, String word) throws IOException {
     StringBuilder all = new StringBuilder();
     for (String line = said.readLine(); line != null; line = said.readLine()) {
       all.append(line).append('\n');

@@ -74,12 +74,14 @@ class NbdToolsIT {
   }
 
   @Test
-  void isListedByLibnbdAndQemu() throws IOException, InterruptedException {
+  void isListedByLibnbdQemuAndNbdClient() throws IOException, InterruptedException {
     assertThat(run("nbdinfo", "--list", "--json", tcp))
         .contains("\"more59\"", "\"base:allocation\"");
     int port = ((InetSocketAddress) server.addresses().getFirst()).getPort();
     assertThat(run("qemu-nbd", "--list", "--port=" + port, "--bind=127.0.0.1"))
         .contains("exports available: 62", "export: 'more59'", "base:allocation");
+    assertThat(run("/usr/sbin/nbd-client", "-list", "127.0.0.1", Integer.toString(port)).lines())
+        .contains("disk", "readonly", "more0", "more59");
   }
 
   @ParameterizedTest
