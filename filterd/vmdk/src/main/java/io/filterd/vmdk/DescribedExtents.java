@@ -15,8 +15,13 @@ import java.util.Set;
 final class DescribedExtents {
   private DescribedExtents() {}
 
-  /** Opens all extents as one device; each file is locked. Closes all of them if one fails. */
-  static BlockDevice open(Path path, Descriptor descriptor) throws IOException, BlockException {
+  /**
+   * Opens all extents as one device; each file is locked. Closes all of them if one fails.
+   *
+   * @param warnings is told what is not right, but does not keep the disk from being read
+   */
+  static BlockDevice open(Path path, Descriptor descriptor, List<String> warnings)
+      throws IOException, BlockException {
     List<BlockDevice> extents = new ArrayList<>();
     boolean opened = false;
     try {
@@ -25,7 +30,7 @@ final class DescribedExtents {
         if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
           throw ExtentFiles.bad(path, line, "a file that is not named twice");
         }
-        extents.add(extent(path, line));
+        extents.add(extent(path, line, warnings));
       }
       BlockDevice all = new Concatenation(extents);
       opened = true;
@@ -39,19 +44,44 @@ final class DescribedExtents {
     }
   }
 
-  private static BlockDevice extent(Path path, ExtentLine line) throws IOException, BlockException {
+  private static BlockDevice extent(Path path, ExtentLine line, List<String> warnings)
+      throws IOException, BlockException {
     return switch (line.type()) {
       case ZERO -> new ZeroExtent(line.sizeBytes());
       case FLAT, VMFS -> flat(path, line);
-      case SPARSE -> sparse(path, line);
-      case VMFSSPARSE, VMFSRDM, VMFSRAW, SESPARSE, VSANSPARSE ->
+      case SPARSE -> opened(path, line, file -> sparse(file, line));
+      case VMFSSPARSE ->
+          opened(path, line, file -> CowdTables.open(file, line.sectors(), warnings));
+      case SESPARSE -> opened(path, line, file -> SeSparseTables.open(file, line.sectors()));
+      case VMFSRDM, VMFSRAW, VSANSPARSE ->
           throw new FormatException(
               path.toString(),
               line.byteOffset(),
               "extent type",
               line.type().name(),
-              "FLAT, VMFS, SPARSE or ZERO");
+              "FLAT, VMFS, SPARSE, VMFSSPARSE, SESPARSE or ZERO");
     };
+  }
+
+  /** Makes the mapping of an open file. */
+  @FunctionalInterface
+  private interface Mapping {
+    BlockDevice of(ExtentFile file) throws IOException, BlockException;
+  }
+
+  private static BlockDevice opened(Path path, ExtentLine line, Mapping mapping)
+      throws IOException, BlockException {
+    ExtentFile file = ExtentFiles.open(path, line, Access.READ_ONLY);
+    boolean opened = false;
+    try {
+      BlockDevice extent = mapping.of(file);
+      opened = true;
+      return extent;
+    } finally {
+      if (!opened) {
+        file.close();
+      }
+    }
   }
 
   private static BlockDevice flat(Path path, ExtentLine line) throws IOException, BlockException {
@@ -66,28 +96,19 @@ final class DescribedExtents {
     return new FlatExtent(file, start, line.sizeBytes());
   }
 
-  private static BlockDevice sparse(Path path, ExtentLine line) throws IOException, BlockException {
-    ExtentFile file = ExtentFiles.open(path, line, Access.READ_ONLY);
-    boolean opened = false;
-    try {
-      SparseExtentHeader header =
-          SparseExtentHeader.parse(file.name(), 0, ExtentFiles.sector(file, 0));
-      header.checkFits(file.name(), 0, file.sizeBytes());
-      if (header.capacityBytes() != line.sizeBytes()) {
-        throw new FormatException(
-            file.name(),
-            12,
-            "capacity",
-            header.capacitySectors() + " sectors",
-            line.sectors() + ", as the descriptor says");
-      }
-      BlockDevice extent = HostedSparse.open(file, header);
-      opened = true;
-      return extent;
-    } finally {
-      if (!opened) {
-        file.close();
-      }
+  private static BlockDevice sparse(ExtentFile file, ExtentLine line)
+      throws FormatException, BlockException {
+    SparseExtentHeader header =
+        SparseExtentHeader.parse(file.name(), 0, ExtentFiles.sector(file, 0));
+    header.checkFits(file.name(), 0, file.sizeBytes());
+    if (header.capacityBytes() != line.sizeBytes()) {
+      throw new FormatException(
+          file.name(),
+          12,
+          "capacity",
+          header.capacitySectors() + " sectors",
+          line.sectors() + ", as the descriptor says");
     }
+    return HostedSparse.open(file, header);
   }
 }

@@ -8,10 +8,20 @@ import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Opens the files of disks: each locked, and none outside its descriptor's folder. */
 final class ExtentFiles {
+  /** What a file of changed blocks starts with, in little endian. */
+  static final int CHANGE_TRACKING_MAGIC = 0xf61972a2;
+
+  /** The names that VMware gives to extents, and how they begin with their descriptor's. */
+  private static final Pattern EXTENT_NAME =
+      Pattern.compile("(.*)-(?:flat|delta|sesparse|rdmp?|ctk|[sf][0-9]{3})\\.vmdk");
+
   private ExtentFiles() {}
 
   /** Opens a file, and locks it: for one writer, or for readers. */
@@ -54,6 +64,20 @@ final class ExtentFiles {
     return open(descriptor.resolveSibling(name), access);
   }
 
+  /** Refuses a file that is a part of a disk; names the one to be opened if it is there. */
+  static FormatException notADisk(ExtentFile file, String field, long at, String actual) {
+    Path path = Path.of(file.name());
+    Matcher name = EXTENT_NAME.matcher(String.valueOf(path.getFileName()));
+    String expected = "a descriptor, or a disk in one file";
+    if (name.matches()) {
+      Path descriptor = path.resolveSibling(name.group(1) + ".vmdk");
+      if (Files.isRegularFile(descriptor)) {
+        expected = "the disk's descriptor; open " + descriptor;
+      }
+    }
+    return new FormatException(file.name(), at, field, actual, expected);
+  }
+
   /** An error in the name that an extent's line gives its file. */
   static FormatException bad(Path descriptor, ExtentLine line, String expected) {
     return new FormatException(
@@ -72,6 +96,13 @@ final class ExtentFiles {
     ByteBuffer head = ByteBuffer.allocateDirect(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     file.read(0, head, Blocking.ALLOWED);
     return head.getInt(0);
+  }
+
+  /** The first bytes, as far as there are any. */
+  static ByteBuffer head(ExtentFile file, int length) throws BlockException {
+    ByteBuffer bytes = ByteBuffer.allocateDirect((int) Math.min(length, file.sizeBytes()));
+    file.read(0, bytes, Blocking.ALLOWED);
+    return bytes.flip();
   }
 
   /** The sector at {@code position}, which must be in the file. */

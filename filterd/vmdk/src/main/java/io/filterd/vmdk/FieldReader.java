@@ -53,6 +53,26 @@ final class FieldReader {
     return value;
   }
 
+  /** Refuses a u32 that is not what it must be. */
+  void expect(String field, int at, long expected) throws FormatException {
+    long value = u32(field, at);
+    if (value != expected) {
+      throw bad(field, at, hex(value), hex(expected));
+    }
+  }
+
+  /** Refuses a u64 that is not what it must be. */
+  void expectLong(String field, int at, long expected) throws FormatException {
+    long value = u64(field, at);
+    if (value != expected) {
+      throw bad(field, at, hex(value), hex(expected));
+    }
+  }
+
+  private static String hex(long value) {
+    return value >= 0 && value < 1000 ? Long.toString(value) : "0x" + Long.toHexString(value);
+  }
+
   FormatException bad(String field, int at, String actual, String expected) {
     return new FormatException(file, base + at, field, actual, expected);
   }

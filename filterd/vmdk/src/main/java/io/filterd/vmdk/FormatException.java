@@ -1,5 +1,7 @@
 package io.filterd.vmdk;
 
+import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
 import java.io.IOException;
 
 /**
@@ -29,6 +31,11 @@ public final class FormatException extends IOException {
     this.field = field;
     this.actual = printable(actual);
     this.expected = expected;
+  }
+
+  /** The same as a failure of the device whose content is found to be damaged. */
+  BlockException asDamage() {
+    return new BlockException(Reason.IO_ERROR, String.valueOf(getMessage()), this);
   }
 
   /** The file, as it was named by who opened it. */

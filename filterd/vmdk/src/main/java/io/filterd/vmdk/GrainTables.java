@@ -5,7 +5,6 @@ import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
 import static io.filterd.vmdk.SparseExtentHeader.TABLE_SECTORS;
 
 import io.filterd.block.BlockException;
-import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -21,16 +20,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Who looks a grain up keeps it from changing, by a lock on its range, for as long as the answer
  * is used. Who changes an entry holds that lock exclusively, and {@link #lock}.
  */
-final class GrainTables {
-  /** A grain that is not stored. */
-  static final long ABSENT = 0;
-
-  /** A grain that is marked as zeros. */
-  static final long ZERO = -1;
-
-  /** An answer that would need a table from the file. */
-  static final long WOULD_BLOCK = -2;
-
+final class GrainTables implements GrainMap {
   /** Where a table is. */
   @FunctionalInterface
   interface Directory {
@@ -98,11 +88,8 @@ final class GrainTables {
     this.chunks = new AtomicReferenceArray<>((header.tableCount() >>> CHUNK_SHIFT) + 1);
   }
 
-  /**
-   * Where the byte at {@code offset} of the extent is, in bytes from the start of the file; or
-   * {@link #ABSENT}, {@link #ZERO} or {@link #WOULD_BLOCK}.
-   */
-  long locate(long offset, Blocking blocking) throws BlockException {
+  @Override
+  public long locate(long offset, Blocking blocking) throws BlockException {
     long grain = offset >>> grainShift;
     int index = (int) (grain >>> ENTRY_SHIFT);
     int[] table = table(index);
@@ -122,8 +109,8 @@ final class GrainTables {
     return sector * SECTOR_BYTES + (offset & grainMask);
   }
 
-  /** The bytes from {@code offset} to the end of its grain. */
-  long restOfGrain(long offset) {
+  @Override
+  public long restOfGrain(long offset) {
     return grainMask + 1 - (offset & grainMask);
   }
 
@@ -298,10 +285,24 @@ final class GrainTables {
     if (sector == ZERO_ENTRY && zeroGrains) {
       return ZERO;
     }
-    throw new BlockException(
-        Reason.IO_ERROR,
-        "%s: grain %d: at sector %d (expected: in %d..%d)"
-            .formatted(file.name(), grain, sector, firstGrainSector, endSector - 1));
+    throw new FormatException(
+            file.name(),
+            entryAt(grain),
+            "entry of grain " + grain,
+            "sector " + sector,
+            "in %d..%d".formatted(firstGrainSector, endSector - 1))
+        .asDamage();
+  }
+
+  /** Where the entry of a grain is in the file, in bytes. */
+  private long entryAt(long grain) throws BlockException {
+    lock.lock();
+    try {
+      return directory.tableSector((int) (grain >>> ENTRY_SHIFT)) * SECTOR_BYTES
+          + (grain & (ENTRIES_PER_TABLE - 1)) * Integer.BYTES;
+    } finally {
+      lock.unlock();
+    }
   }
 
   /** A directory that is read from the file, an entry at a time, and checked. */
@@ -315,10 +316,13 @@ final class GrainTables {
       file.read(position, entry, Blocking.ALLOWED);
       long sector = Integer.toUnsignedLong(entry.getInt(0));
       if (sector > lastSector) {
-        throw new BlockException(
-            Reason.IO_ERROR,
-            "%s: at byte %d: grain directory entry %d: sector %d (expected: at most %d)"
-                .formatted(file.name(), position, index, sector, lastSector));
+        throw new FormatException(
+                file.name(),
+                position,
+                "grain directory entry " + index,
+                "sector " + sector,
+                "at most " + lastSector)
+            .asDamage();
       }
       return sector;
     };

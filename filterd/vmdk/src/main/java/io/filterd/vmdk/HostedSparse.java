@@ -7,13 +7,16 @@ import io.filterd.block.BlockException;
 
 /** Chooses the mapping of a hosted sparse extent ("KDMV") that is open for reading. */
 final class HostedSparse {
+  private static final int CACHE_LIMIT_TABLES = 4096;
+
   private HostedSparse() {}
 
   /** Opens the mapping of an extent whose header is checked; takes over {@code file}. */
   static BlockDevice open(ExtentFile file, SparseExtentHeader header)
       throws FormatException, BlockException {
     if (!header.isCompressed()) {
-      return new SparseExtent(file, header);
+      return new SparseExtent(
+          file, tables(file, header), header.capacityBytes(), header.grainBytes());
     }
     SparseExtentHeader effective = header;
     if (header.directoryOffset() == SparseExtentHeader.DIRECTORY_AT_END) {
@@ -30,5 +33,16 @@ final class HostedSparse {
       }
     }
     return new StreamExtent(file, effective);
+  }
+
+  private static GrainTables tables(ExtentFile file, SparseExtentHeader header)
+      throws BlockException {
+    long fileBytes = file.sizeBytes();
+    return new GrainTables(
+        file,
+        header,
+        GrainTables.directoryInFile(file, header, fileBytes),
+        Math.ceilDiv(fileBytes, SECTOR_BYTES),
+        CACHE_LIMIT_TABLES);
   }
 }

@@ -5,26 +5,16 @@ import io.filterd.block.Blocking;
 import io.filterd.block.Extents;
 import java.nio.ByteBuffer;
 
-/** An uncompressed sparse extent, for reading. */
+/** An extent of uncompressed grains, for reading. */
 final class SparseExtent extends ReadOnlyLink {
-  private static final int CACHE_LIMIT_TABLES = 4096;
-
   private final ExtentFile file;
   private final SparseReader reader;
 
   /** Takes over {@code file}. */
-  SparseExtent(ExtentFile file, SparseExtentHeader header) throws BlockException {
-    super(header.capacityBytes(), header.grainBytes());
+  SparseExtent(ExtentFile file, GrainMap grains, long sizeBytes, int grainBytes) {
+    super(sizeBytes, grainBytes);
     this.file = file;
-    long fileBytes = file.sizeBytes();
-    GrainTables tables =
-        new GrainTables(
-            file,
-            header,
-            GrainTables.directoryInFile(file, header, fileBytes),
-            Math.ceilDiv(fileBytes, SparseExtentHeader.SECTOR_BYTES),
-            CACHE_LIMIT_TABLES);
-    this.reader = new SparseReader(file, tables);
+    this.reader = new SparseReader(file, grains);
   }
 
   @Override

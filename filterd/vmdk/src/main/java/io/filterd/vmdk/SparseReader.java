@@ -19,9 +19,9 @@ final class SparseReader {
   private static final int EXTENT_PARTS_LIMIT = 512;
 
   private final ExtentFile file;
-  private final GrainTables tables;
+  private final GrainMap tables;
 
-  SparseReader(ExtentFile file, GrainTables tables) {
+  SparseReader(ExtentFile file, GrainMap tables) {
     this.file = file;
     this.tables = tables;
   }
@@ -51,7 +51,7 @@ final class SparseReader {
     long at = offset;
     while (at < end) {
       long place = tables.locate(at, blocking);
-      if (place == GrainTables.WOULD_BLOCK) {
+      if (place == GrainMap.WOULD_BLOCK) {
         return Extents.WOULD_BLOCK;
       }
       long length = runBytes(at, end, place, blocking);
@@ -84,7 +84,7 @@ final class SparseReader {
     long at = offset;
     for (int grains = 0; at < end && grains < EXTENT_GRAINS_LIMIT; grains++) {
       long place = tables.locate(at, blocking);
-      if (place == GrainTables.WOULD_BLOCK) {
+      if (place == GrainMap.WOULD_BLOCK) {
         break;
       }
       ExtentKind kind = kind(place);
@@ -129,7 +129,7 @@ final class SparseReader {
     if (place > 0) {
       return ExtentKind.DATA;
     }
-    return place == GrainTables.ZERO ? ExtentKind.ZERO : ExtentKind.ABSENT;
+    return place == GrainMap.ZERO ? ExtentKind.ZERO : ExtentKind.ABSENT;
   }
 
   private static Extents answer(@Nullable ExtentKind only, Extents.@Nullable Builder mixed) {

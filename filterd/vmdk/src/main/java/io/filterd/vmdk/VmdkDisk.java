@@ -11,6 +11,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 
@@ -25,19 +27,16 @@ import java.util.function.UnaryOperator;
  * against other processes and qemu too.
  */
 public final class VmdkDisk implements AutoCloseable {
-  /** "COWD" in little endian: a sparse extent of ESX. */
-  private static final int COWD_MAGIC = 0x44574f43;
-
-  /** The first half of the constant that a space-efficient sparse extent of ESX starts with. */
-  private static final int SESPARSE_MAGIC = 0xcafebabe;
-
   private final DescriptorStore store;
   private final BlockDevice link;
+  private final List<String> warnings;
   private volatile Optional<EncryptionMetadata> encryption;
 
-  private VmdkDisk(DescriptorStore store, BlockDevice link) throws FormatException {
+  private VmdkDisk(DescriptorStore store, BlockDevice link, List<String> warnings)
+      throws FormatException {
     this.store = store;
     this.link = link;
+    this.warnings = List.copyOf(warnings);
     this.encryption = EncryptionMetadata.from(store.current());
   }
 
@@ -73,13 +72,10 @@ public final class VmdkDisk implements AutoCloseable {
       VmdkDisk disk =
           switch (ExtentFiles.magic(file)) {
             case SparseExtentHeader.MAGIC -> openSparse(file, access);
-            case COWD_MAGIC, SESPARSE_MAGIC ->
-                throw new FormatException(
-                    file.name(),
-                    0,
-                    "magic",
-                    "an extent of an ESX snapshot",
-                    "a descriptor, or a disk in one file");
+            case CowdHeader.MAGIC, SeSparseHeader.MAGIC ->
+                throw ExtentFiles.notADisk(file, "magic", 0, "an extent of an ESX snapshot");
+            case ExtentFiles.CHANGE_TRACKING_MAGIC ->
+                throw ExtentFiles.notADisk(file, "magic", 0, "the changed blocks of a disk");
             default -> openText(path, file, access);
           };
       opened = true;
@@ -98,8 +94,7 @@ public final class VmdkDisk implements AutoCloseable {
     SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, headerBytes);
     header.checkFits(file.name(), 0, file.sizeBytes());
     if (header.descriptorOffset() == 0) {
-      throw new FormatException(
-          file.name(), 28, "descriptorOffset", "0", "a descriptor; open the disk by that file");
+      throw ExtentFiles.notADisk(file, "descriptorOffset", 28, "0, an extent of a disk");
     }
     Descriptor descriptor = embedded(file, header);
     checkReadable(descriptor);
@@ -121,7 +116,8 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
     }
     if (access == Access.READ_ONLY) {
-      return new VmdkDisk(new ReadOnlyDescriptor(descriptor), HostedSparse.open(file, header));
+      return new VmdkDisk(
+          new ReadOnlyDescriptor(descriptor), HostedSparse.open(file, header), List.of());
     }
     if (header.isCompressed() || header.version() > 2) {
       throw new FormatException(
@@ -133,7 +129,7 @@ public final class VmdkDisk implements AutoCloseable {
     }
     boolean twoSlots = hasTwoSlots(header, descriptor);
     EmbeddedDescriptor store = new EmbeddedDescriptor(file, headerBytes, descriptor, twoSlots);
-    return new VmdkDisk(store, SparseLink.open(file, header, store, twoSlots));
+    return new VmdkDisk(store, SparseLink.open(file, header, store, twoSlots), List.of());
   }
 
   /** Whether the file has our two slots for its descriptor. */
@@ -182,8 +178,7 @@ public final class VmdkDisk implements AutoCloseable {
   private static VmdkDisk openText(Path path, ExtentFile file, Access access)
       throws IOException, BlockException {
     if (file.sizeBytes() > Descriptor.LARGEST_TEXT_BYTES) {
-      throw new FormatException(
-          file.name(), 0, "magic", "neither a sparse extent nor a descriptor", "a VMDK");
+      throw ExtentFiles.notADisk(file, "magic", 0, "neither a sparse extent nor a descriptor");
     }
     ByteBuffer bytes = ByteBuffer.allocateDirect((int) file.sizeBytes());
     file.read(0, bytes, Blocking.ALLOWED);
@@ -199,9 +194,10 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.createType(),
           "monolithicSparse, to write the disk; it can be read, and imported into a new one");
     }
-    BlockDevice extents = DescribedExtents.open(path, descriptor);
+    List<String> warnings = new ArrayList<>();
+    BlockDevice extents = DescribedExtents.open(path, descriptor, warnings);
     file.close();
-    return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extents);
+    return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extents, warnings);
   }
 
   /** The descriptor as it is on the disk. */
@@ -217,6 +213,14 @@ public final class VmdkDisk implements AutoCloseable {
   /** How the content is encrypted, if it is. */
   public Optional<EncryptionMetadata> encryption() {
     return encryption;
+  }
+
+  /**
+   * What is not right with the files, but does not keep the disk from being read: sentences for
+   * people, each with its file. Known when the disk is opened.
+   */
+  public List<String> warnings() {
+    return warnings;
   }
 
   /** Whether this is one link of a chain: where it holds nothing, its parent's content counts. */
