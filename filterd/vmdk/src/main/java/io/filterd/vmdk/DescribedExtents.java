@@ -49,7 +49,7 @@ final class DescribedExtents {
     return switch (line.type()) {
       case ZERO -> new ZeroExtent(line.sizeBytes());
       case FLAT, VMFS -> flat(path, line);
-      case SPARSE -> opened(path, line, file -> sparse(file, line));
+      case SPARSE -> opened(path, line, file -> sparse(file, line, warnings));
       case VMFSSPARSE ->
           opened(path, line, file -> CowdTables.open(file, line.sectors(), warnings));
       case SESPARSE -> opened(path, line, file -> SeSparseTables.open(file, line.sectors()));
@@ -96,7 +96,7 @@ final class DescribedExtents {
     return new FlatExtent(file, start, line.sizeBytes());
   }
 
-  private static BlockDevice sparse(ExtentFile file, ExtentLine line)
+  private static BlockDevice sparse(ExtentFile file, ExtentLine line, List<String> warnings)
       throws FormatException, BlockException {
     SparseExtentHeader header =
         SparseExtentHeader.parse(file.name(), 0, ExtentFiles.sector(file, 0));
@@ -109,6 +109,6 @@ final class DescribedExtents {
           header.capacitySectors() + " sectors",
           line.sectors() + ", as the descriptor says");
     }
-    return HostedSparse.open(file, header);
+    return HostedSparse.open(file, header, warnings);
   }
 }

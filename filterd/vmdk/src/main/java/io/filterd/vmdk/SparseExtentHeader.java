@@ -197,7 +197,10 @@ record SparseExtentHeader(
         compression);
   }
 
-  /** Refuses a header whose places are not inside a file of {@code fileBytes} bytes. */
+  /**
+   * Refuses a header whose places are not inside a file of {@code fileBytes} bytes; but for the
+   * directory of a stream, which may be at the end, and be cut off.
+   */
   void checkFits(String file, long base, long fileBytes) throws FormatException {
     long fileSectors = fileBytes / SECTOR_BYTES;
     checkInside(file, base + OVERHEAD_AT, "overHead", 0, overheadSectors, fileSectors);
@@ -208,7 +211,7 @@ record SparseExtentHeader(
         descriptorOffset,
         descriptorSectors,
         fileSectors);
-    if (directoryOffset != DIRECTORY_AT_END) {
+    if (!isCompressed()) {
       checkInside(
           file, base + DIRECTORY_AT, "gdOffset", directoryOffset, directorySectors(), fileSectors);
     }

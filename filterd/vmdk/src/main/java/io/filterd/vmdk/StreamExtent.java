@@ -3,7 +3,6 @@ package io.filterd.vmdk;
 import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
 
 import io.filterd.block.BlockException;
-import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import io.filterd.block.ExtentKind;
 import io.filterd.block.Extents;
@@ -17,11 +16,11 @@ import java.util.zip.Inflater;
  * address and length (Virtual Disk Format 5.0, "Compressed grains").
  */
 final class StreamExtent extends ReadOnlyLink {
-  private static final int CACHE_LIMIT_TABLES = 4096;
-  private static final int MARKER_BYTES = 12;
+  private static final int MARKER_BYTES = StreamScan.GRAIN_MARKER_BYTES;
 
   private final ExtentFile file;
-  private final GrainTables tables;
+  private final GrainMap grains;
+  private final SparseReader reader;
   private final int grainBytes;
   private final int largestCompressed;
 
@@ -32,23 +31,16 @@ final class StreamExtent extends ReadOnlyLink {
   private final byte[] content;
   private long contentGrain = -1;
 
-  /** Takes over {@code file}; {@code header} is the footer where the file has one. */
-  StreamExtent(ExtentFile file, SparseExtentHeader header) throws BlockException {
+  /** Takes over {@code file}. */
+  StreamExtent(ExtentFile file, SparseExtentHeader header, GrainMap grains) {
     super(header.capacityBytes(), header.grainBytes());
     this.file = file;
+    this.grains = grains;
+    this.reader = new SparseReader(file, grains);
     this.grainBytes = header.grainBytes();
-    // What deflate makes of a grain that can't be compressed, and some more: that is seen, too.
-    this.largestCompressed = grainBytes + grainBytes / 1000 + 1024;
+    this.largestCompressed = StreamScan.largestGrainBytes(header);
     this.compressed = ByteBuffer.allocateDirect(largestCompressed);
     this.content = new byte[grainBytes];
-    long fileBytes = file.sizeBytes();
-    this.tables =
-        new GrainTables(
-            file,
-            header,
-            GrainTables.directoryInFile(file, header, fileBytes),
-            Math.ceilDiv(fileBytes, SECTOR_BYTES),
-            CACHE_LIMIT_TABLES);
   }
 
   @Override
@@ -63,7 +55,7 @@ final class StreamExtent extends ReadOnlyLink {
       Extents.Builder parts = new Extents.Builder();
       long end = offset + target.remaining();
       for (long at = offset; at < end; ) {
-        int bytes = (int) Math.min(tables.restOfGrain(at), end - at);
+        int bytes = (int) Math.min(grains.restOfGrain(at), end - at);
         ExtentKind kind = readPiece(at, bytes, target);
         parts.add(bytes, kind);
         at += bytes;
@@ -80,12 +72,12 @@ final class StreamExtent extends ReadOnlyLink {
 
   private ExtentKind readPiece(long at, int bytes, ByteBuffer target) throws BlockException {
     long inGrain = at % grainBytes;
-    long place = tables.locate(at, Blocking.ALLOWED);
+    long place = grains.locate(at, Blocking.ALLOWED);
     if (place <= 0) {
       int limit = target.limit();
       Zeros.fill(target.limit(target.position() + bytes));
       target.limit(limit);
-      return place == GrainTables.ZERO ? ExtentKind.ZERO : ExtentKind.ABSENT;
+      return place == GrainMap.ZERO ? ExtentKind.ZERO : ExtentKind.ABSENT;
     }
     if (contentGrain != at / grainBytes) {
       contentGrain = -1;
@@ -103,10 +95,15 @@ final class StreamExtent extends ReadOnlyLink {
     long length = Integer.toUnsignedLong(marker.getInt(8));
     long expectedSector = grain * (grainBytes / SECTOR_BYTES);
     if (sector != expectedSector) {
-      throw bad(position, "marker address: " + sector + " (expected: " + expectedSector + ")");
+      throw bad(
+          position,
+          "marker address",
+          Long.toUnsignedString(sector),
+          expectedSector + ", as the table says");
     }
     if (length == 0 || length > largestCompressed) {
-      throw bad(position, "marker size: " + length + " (expected: 1.." + largestCompressed + ")");
+      throw bad(
+          position + Long.BYTES, "marker size", Long.toString(length), "1.." + largestCompressed);
     }
     compressed.clear().limit((int) length);
     file.read(position + MARKER_BYTES, compressed, Blocking.ALLOWED);
@@ -123,12 +120,17 @@ final class StreamExtent extends ReadOnlyLink {
       }
       if (!inflater.finished() || total < expected || total > grainBytes) {
         throw bad(
-            position,
-            "grain: %d bytes%s (expected: %d..%d)"
-                .formatted(total, inflater.finished() ? "" : ", and no end", expected, grainBytes));
+            position + MARKER_BYTES,
+            "grain",
+            total + " bytes" + (inflater.finished() ? "" : ", and no end"),
+            "%d..%d bytes".formatted(expected, grainBytes));
       }
     } catch (DataFormatException damage) {
-      throw bad(position, "grain: not deflated data (" + damage.getMessage() + ")");
+      throw bad(
+          position + MARKER_BYTES,
+          "grain",
+          "not deflated data: " + damage.getMessage(),
+          "data in the zlib format");
     } finally {
       inflater.end();
     }
@@ -147,13 +149,13 @@ final class StreamExtent extends ReadOnlyLink {
     return total;
   }
 
-  private BlockException bad(long position, String what) {
-    return new BlockException(Reason.IO_ERROR, file.name() + ": at byte " + position + ": " + what);
+  private BlockException bad(long position, String field, String actual, String expected) {
+    return new FormatException(file.name(), position, field, actual, expected).asDamage();
   }
 
   @Override
   public Extents extents(long offset, long length, Blocking blocking) throws BlockException {
-    return new SparseReader(file, tables).extents(offset, length, blocking);
+    return reader.extents(offset, length, blocking);
   }
 
   @Override

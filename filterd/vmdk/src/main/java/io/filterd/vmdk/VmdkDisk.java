@@ -116,8 +116,9 @@ public final class VmdkDisk implements AutoCloseable {
           descriptor.sizeBytes() / SECTOR_BYTES + ", as the descriptor says");
     }
     if (access == Access.READ_ONLY) {
-      return new VmdkDisk(
-          new ReadOnlyDescriptor(descriptor), HostedSparse.open(file, header), List.of());
+      List<String> warnings = new ArrayList<>();
+      BlockDevice mapping = HostedSparse.open(file, header, warnings);
+      return new VmdkDisk(new ReadOnlyDescriptor(descriptor), mapping, warnings);
     }
     if (header.isCompressed() || header.version() > 2) {
       throw new FormatException(
