@@ -1,5 +1,6 @@
 package io.filterd.vmdk;
 
+import io.filterd.block.AlignmentFilter;
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
@@ -13,6 +14,7 @@ import io.filterd.block.Extents;
 import io.filterd.block.RangeLock;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.stream.Stream;
@@ -22,6 +24,10 @@ import java.util.stream.Stream;
  * zeros where no link knows it. Changes go to the top link only. A write to a part of an allocation
  * unit that the top link does not hold is widened to the whole unit, padded with what the unit read
  * as before, so that a cipher below always stores whole units.
+ *
+ * <p>Zeroing and trimming whole units over parents takes no space where the top link {@link
+ * Capability#MARKS_ZEROS marks zeros}; elsewhere zeros are written, and nothing is trimmed. A part
+ * of a unit that only a parent holds is zeroed by a copy of the unit, also by a trim.
  *
  * <p>Locks: a range of units, shared to change units that are there, exclusive to take or give up
  * units. Held across calls of the links: that is what it is for.
@@ -33,6 +39,10 @@ public final class Chain implements BlockDevice {
   private final long sizeBytes;
   private final int unitBytes;
   private final boolean pads;
+
+  /** Whether what is zeroed needs no space to hide what the parents hold. */
+  private final boolean hidesParents;
+
   private final RangeLock units;
   private final ConcurrentLinkedQueue<ByteBuffer> scratch = new ConcurrentLinkedQueue<>();
 
@@ -43,24 +53,58 @@ public final class Chain implements BlockDevice {
    */
   public Chain(List<BlockDevice> links) {
     this.top = links.getFirst();
-    this.parents = List.copyOf(links.subList(1, links.size()));
+    this.parents = aligned(links);
     DeviceInfo below = top.info();
     this.sizeBytes = below.sizeBytes();
     this.unitBytes = below.allocationUnitBytes();
     // A link that pads with zeros by itself needs no help, unless parents have what to pad with.
     this.pads = !below.can(Capability.PARTIAL_ALLOCATION) || !parents.isEmpty();
+    this.hidesParents = parents.isEmpty() || below.can(Capability.MARKS_ZEROS);
     this.units = new RangeLock(unitBytes);
-    DeviceInfo padded = below.with(Capability.PARTIAL_ALLOCATION);
-    // Giving a unit up would show what the parents hold, so over parents zeros are written.
-    this.info =
-        parents.isEmpty()
-            ? padded
-            : padded.without(
-                Capability.FAST_ZERO,
-                Capability.ZERO,
-                Capability.TRIM,
-                Capability.TRACKS_ZEROS,
-                Capability.MARKS_ZEROS);
+    this.info = info(links);
+  }
+
+  private DeviceInfo info(List<BlockDevice> links) {
+    DeviceInfo all =
+        top.info()
+            .with(Capability.PARTIAL_ALLOCATION)
+            .without(Capability.MARKS_ZEROS); // Of which a chain has no absent parts.
+    if (parents.isEmpty()) {
+      return all;
+    }
+    all = all.without(Capability.FAST_ZERO);
+    if (!hidesParents) {
+      // Giving a unit up would show what the parents hold, so zeros are written.
+      all = all.without(Capability.ZERO, Capability.TRIM, Capability.TRACKS_ZEROS);
+    }
+    for (BlockDevice parent : links.subList(1, links.size())) {
+      DeviceInfo one = parent.info();
+      all = all.withBlockSizes(all.blockSizes().atLeast(one.blockSizes().minimum()));
+      if (!one.can(Capability.TRACKS_ZEROS) || one.allocationUnitBytes() > unitBytes) {
+        all = all.without(Capability.TRACKS_ZEROS);
+      }
+    }
+    return all;
+  }
+
+  /** The parents, so that each can be read at every place where the links above it may end. */
+  private static List<BlockDevice> aligned(List<BlockDevice> links) {
+    List<BlockDevice> parents = new ArrayList<>();
+    for (int i = 1; i < links.size(); i++) {
+      BlockDevice parent = links.get(i);
+      DeviceInfo info = parent.info();
+      int block = info.blockSizes().minimum();
+      boolean fits = true;
+      for (BlockDevice above : links.subList(0, i)) {
+        DeviceInfo one = above.info();
+        fits &=
+            one.allocationUnitBytes() >= block
+                && (one.sizeBytes() % block == 0 || one.sizeBytes() >= info.sizeBytes())
+                && one.blockSizes().maximum() <= info.blockSizes().maximum();
+      }
+      parents.add(fits ? parent : new AlignmentFilter(parent, 1));
+    }
+    return List.copyOf(parents);
   }
 
   @Override
@@ -298,6 +342,12 @@ public final class Chain implements BlockDevice {
     return extents.isAll(ExtentKind.DATA) && extents.totalBytes(length) == length;
   }
 
+  /** Whether the range is known to read as zeros. */
+  private boolean isZero(long offset, long length) throws BlockException {
+    Extents extents = extents(offset, length, Blocking.ALLOWED);
+    return extents.isAll(ExtentKind.ZERO) && extents.totalBytes(length) == length;
+  }
+
   /** Writes head, whole units, tail. The range is locked exclusively. */
   private void writeUnits(long offset, ByteBuffer source, Durability durability)
       throws BlockException {
@@ -353,7 +403,7 @@ public final class Chain implements BlockDevice {
     boolean wholeUnits =
         offset % unitBytes == 0
             && ((offset + length) % unitBytes == 0 || offset + length == sizeBytes);
-    if (mode.fast() && (!wholeUnits || mode.allocates() || !parents.isEmpty())) {
+    if (mode.fast() && (!wholeUnits || mode.allocates() || !hidesParents)) {
       throw new BlockException(Reason.NOT_SUPPORTED, "only whole units are zeroed fast");
     }
     if (blocking == Blocking.FORBIDDEN) {
@@ -382,8 +432,8 @@ public final class Chain implements BlockDevice {
 
   private void zeroWhole(long offset, long length, ZeroMode mode, Durability durability)
       throws BlockException {
-    // Without a link's own zeros, giving a unit up would show what the parents hold.
-    ZeroMode safe = parents.isEmpty() ? mode : ZeroMode.ALLOCATE;
+    // Without a mark of zeros, giving a unit up would show what the parents hold.
+    ZeroMode safe = hidesParents ? mode : ZeroMode.ALLOCATE;
     top.zero(offset, length, safe, durability, Blocking.ALLOWED);
   }
 
@@ -391,7 +441,7 @@ public final class Chain implements BlockDevice {
       throws BlockException {
     if (isStored(offset, length, Blocking.ALLOWED)) {
       top.zero(offset, length, mode, durability, Blocking.ALLOWED);
-    } else if (mode.allocates() || !parents.isEmpty()) {
+    } else if (mode.allocates() || !isZero(offset, length)) {
       ByteBuffer zeros = takeScratch();
       try {
         zeros.clear().limit((int) length);
@@ -406,12 +456,64 @@ public final class Chain implements BlockDevice {
   @Override
   public Completion trim(long offset, long length, Durability durability, Blocking blocking)
       throws BlockException {
-    if (!parents.isEmpty()) {
+    if (!hidesParents) {
       return Completion.DONE; // Needs no new space, and changes nothing.
     }
     return pads
         ? zero(offset, length, ZeroMode.MAY_DEALLOCATE, durability, blocking)
         : top.trim(offset, length, durability, blocking);
+  }
+
+  /**
+   * Makes the top link hold what the range reads as, where its parent is not known to be absent: so
+   * that the parent can go. Changes nothing that can be read, and may be used with everything else
+   * at once.
+   *
+   * @param offset a multiple of the allocation unit
+   * @param length so many bytes, up to a multiple of the unit or the end
+   */
+  void copyUp(long offset, long length) throws BlockException {
+    long end = offset + length;
+    for (long at = offset; at < end; ) {
+      Extents held = top.extents(at, end - at, Blocking.ALLOWED);
+      long bytes = held.lengthBytes(0, end - at);
+      if (held.kind(0) == ExtentKind.ABSENT) {
+        for (long unit = at; unit < at + bytes; unit += unitBytes) {
+          copyUpUnit(unit, Math.min(unitBytes, sizeBytes - unit));
+        }
+      }
+      at += bytes;
+    }
+  }
+
+  private void copyUpUnit(long unit, long length) throws BlockException {
+    BlockDevice parent = parents.getFirst();
+    long inside = Math.min(length, parent.info().sizeBytes() - unit);
+    Extents known = inside <= 0 ? Extents.ALL_ZERO : parent.extents(unit, inside, Blocking.ALLOWED);
+    if (inside == length && known.isAll(ExtentKind.ABSENT) && known.totalBytes(inside) == inside) {
+      return;
+    }
+    units.lockExclusive(unit, length, Blocking.ALLOWED);
+    try {
+      if (!top.extents(unit, length, Blocking.ALLOWED).isAll(ExtentKind.ABSENT)) {
+        return; // It was written meanwhile.
+      }
+      if (isZero(unit, length)) {
+        if (parents.size() > 1) {
+          zeroWhole(unit, length, ZeroMode.MAY_DEALLOCATE, Durability.BUFFERED);
+        }
+        return;
+      }
+      ByteBuffer content = takeScratch();
+      try {
+        read(unit, content.clear().limit((int) length), Blocking.ALLOWED);
+        top.write(unit, content.flip(), Durability.BUFFERED, Blocking.ALLOWED);
+      } finally {
+        scratch.add(content);
+      }
+    } finally {
+      units.unlockExclusive(unit, length);
+    }
   }
 
   @Override
