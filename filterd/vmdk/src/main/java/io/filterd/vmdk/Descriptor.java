@@ -278,7 +278,7 @@ public final class Descriptor {
 
   /** This descriptor without {@code ddb.<key>}. */
   public Descriptor withoutDdb(String key) {
-    return rebuilt(lines.stream().filter(line -> !line.key().equals(ddbKey(key))).toList());
+    return rebuiltWithout(ddbKey(key));
   }
 
   /** This descriptor with another content id. */
@@ -287,6 +287,28 @@ public final class Descriptor {
       throw new IllegalArgumentException("cid: " + newCid + " (expected: 32 bits)");
     }
     return withEntry("cid", "CID=%08x".formatted(newCid));
+  }
+
+  /** This descriptor of a link with another parent. */
+  Descriptor withParent(long parentContentId, String fileNameHint) {
+    if (fileNameHint.chars().anyMatch(c -> c == '"' || Character.isISOControl(c))
+        || !charset.newEncoder().canEncode(fileNameHint)) {
+      throw new IllegalArgumentException(
+          "parentFileNameHint: " + fileNameHint + " (expected: no quotes, and of " + charset + ")");
+    }
+    String encoded = new String(fileNameHint.getBytes(charset), ISO_8859_1);
+    return withEntry("parentcid", "parentCID=%08x".formatted(parentContentId))
+        .withEntry("parentfilenamehint", "parentFileNameHint=\"" + encoded + "\"");
+  }
+
+  /** This descriptor of a link that has no parent any more. */
+  Descriptor withoutParent() {
+    return withEntry("parentcid", "parentCID=%08x".formatted(NO_PARENT))
+        .rebuiltWithout("parentfilenamehint");
+  }
+
+  private Descriptor rebuiltWithout(String key) {
+    return rebuilt(lines.stream().filter(line -> !line.key().equals(key)).toList());
   }
 
   /** This descriptor with the digits of the content id replaced by as many others. */
@@ -300,7 +322,6 @@ public final class Descriptor {
   /** Whether the other describes the same files in the same way, whatever else it says. */
   boolean describesSameExtents(Descriptor other) {
     return createType.equals(other.createType)
-        && parentCid == other.parentCid
         && extents.stream()
             .map(Descriptor::withoutPlace)
             .toList()

@@ -13,6 +13,9 @@ sealed interface DescriptorStore permits EmbeddedDescriptor, ReadOnlyDescriptor 
   /** Replaces the descriptor; when this returns the new one is durable. */
   void rewrite(UnaryOperator<Descriptor> change) throws BlockException;
 
+  /** From now on changes of the content leave the content id as it is. */
+  void keepContentId();
+
   /** Refuses a change of what the descriptor says of files: a mapping is open on them. */
   static Descriptor checked(Descriptor before, Descriptor after) {
     if (!after.describesSameExtents(before)) {

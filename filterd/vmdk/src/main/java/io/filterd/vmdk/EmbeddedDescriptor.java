@@ -35,6 +35,7 @@ final class EmbeddedDescriptor implements DescriptorStore {
 
   private final ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
   private volatile Descriptor current;
+  private boolean keepsContentId;
 
   /**
    * The descriptor of an open file.
@@ -66,11 +67,21 @@ final class EmbeddedDescriptor implements DescriptorStore {
     switchTo(next, isUnclean());
   }
 
+  @Override
+  public synchronized void keepContentId() {
+    keepsContentId = true;
+  }
+
   /**
-   * Marks the file as open for writing, durably, and gives it a new content id. To be called before
-   * the first change of the content.
+   * Marks the file as open for writing, durably, and gives it a new content id, unless that is to
+   * be kept. To be called before the first change of the content.
    */
   synchronized void beginChanges() throws BlockException {
+    if (keepsContentId) {
+      writeHeader(current.byteOffset() / SECTOR_BYTES, true);
+      file.sync();
+      return;
+    }
     if (twoSlots) {
       switchTo(withNewContentId(current), true);
       return;

@@ -19,7 +19,13 @@ final class NewDisk {
   static void write(ExtentFile file, Path path, CreateOptions options)
       throws FormatException, BlockException {
     SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
-    Descriptor descriptor = descriptor(path, options);
+    write(file, layout, layout.header(), descriptor(path, options));
+  }
+
+  /** Makes an empty file a sparse extent without grains. */
+  static void write(
+      ExtentFile file, SparseLayout layout, SparseExtentHeader extentHeader, Descriptor descriptor)
+      throws BlockException {
     long overheadBytes = layout.overheadSectors() * SECTOR_BYTES;
     file.truncate(overheadBytes);
     // On a full file system what was written must still get its entries, or a flush would fail,
@@ -35,7 +41,7 @@ final class NewDisk {
     file.sync();
     // The header last: until it is there the file is no VMDK at all.
     ByteBuffer header = ByteBuffer.allocateDirect(SparseExtentHeader.SIZE_BYTES);
-    layout.header().writeTo(header);
+    extentHeader.writeTo(header);
     file.write(0, header.flip(), Blocking.ALLOWED);
     file.sync();
   }

@@ -10,4 +10,7 @@ record ReadOnlyDescriptor(Descriptor current) implements DescriptorStore {
   public void rewrite(UnaryOperator<Descriptor> change) throws BlockException {
     throw new BlockException(Reason.READ_ONLY, current.file() + ": open read-only");
   }
+
+  @Override
+  public void keepContentId() {} // Nothing changes here.
 }

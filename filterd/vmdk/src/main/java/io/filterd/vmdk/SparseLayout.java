@@ -56,10 +56,25 @@ record SparseLayout(long capacitySectors) {
     return Math.ceilDiv(table(tableCount()), GRAIN_SECTORS) * GRAIN_SECTORS;
   }
 
+  /** The header of a disk without a parent: version 1, which every reader knows. */
   SparseExtentHeader header() {
+    return header(
+        1, SparseExtentHeader.FLAG_NEWLINE_TEST | SparseExtentHeader.FLAG_REDUNDANT_TABLES);
+  }
+
+  /** The header of a child: version 2, in which a grain of zeros hides the parent's. */
+  SparseExtentHeader childHeader() {
+    return header(
+        2,
+        SparseExtentHeader.FLAG_NEWLINE_TEST
+            | SparseExtentHeader.FLAG_REDUNDANT_TABLES
+            | SparseExtentHeader.FLAG_ZERO_GRAINS);
+  }
+
+  private SparseExtentHeader header(int version, int flags) {
     return new SparseExtentHeader(
-        1,
-        SparseExtentHeader.FLAG_NEWLINE_TEST | SparseExtentHeader.FLAG_REDUNDANT_TABLES,
+        version,
+        flags,
         capacitySectors,
         GRAIN_SECTORS,
         FIRST_SLOT,

@@ -152,7 +152,7 @@ public final class VmdkDisk implements AutoCloseable {
     return true;
   }
 
-  private static Descriptor embedded(ExtentFile file, SparseExtentHeader header)
+  static Descriptor embedded(ExtentFile file, SparseExtentHeader header)
       throws FormatException, BlockException {
     long position = header.descriptorOffset() * SECTOR_BYTES;
     ByteBuffer bytes = ByteBuffer.allocateDirect(header.descriptorSectors() * SECTOR_BYTES);
@@ -252,8 +252,28 @@ public final class VmdkDisk implements AutoCloseable {
    */
   public synchronized void rewriteDescriptor(UnaryOperator<Descriptor> change)
       throws BlockException {
+    rewrite(
+        current -> {
+          Descriptor changed = change.apply(current);
+          if (changed.parentCid() != current.parentCid()) {
+            throw new IllegalArgumentException("parentCID: another (expected: the same)");
+          }
+          return changed;
+        });
+  }
+
+  /** As {@link #rewriteDescriptor}, and the change may give the link another parent. */
+  synchronized void rewrite(UnaryOperator<Descriptor> change) throws BlockException {
     store.rewrite(current -> checked(change.apply(current)));
     encryption = encryptionOf(store.current());
+  }
+
+  /**
+   * From now on the content id stays as it is when the content changes: for a link that takes over
+   * what its parent holds, so that nothing changes for who reads it.
+   */
+  void keepContentId() {
+    store.keepContentId();
   }
 
   private static Descriptor checked(Descriptor changed) {
