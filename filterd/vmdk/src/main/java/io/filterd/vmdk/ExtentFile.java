@@ -32,6 +32,15 @@ interface ExtentFile extends AutoCloseable {
   /** Makes a range inside the file zeros with space of their own: to write there needs no more. */
   void allocateZeros(long position, long length) throws BlockException;
 
+  /**
+   * Where the data at or after {@code position} begins; {@code end} if there is none before it. May
+   * name holes as data, never data as a hole.
+   */
+  long nextData(long position, long end) throws BlockException;
+
+  /** Where the hole at or after {@code position} begins; {@code end} if there is none before it. */
+  long nextHole(long position, long end) throws BlockException;
+
   /** Gives back the space of a range whose content is of no use, where the file system can. */
   void punchHole(long position, long length) throws BlockException;
 

@@ -64,7 +64,7 @@ public final class FormatException extends IOException {
   }
 
   /** A hostile file must not write escape sequences or megabytes into a terminal or a log. */
-  private static String printable(String text) {
+  static String printable(String text) {
     String head = text.length() <= LONGEST_QUOTE ? text : text.substring(0, LONGEST_QUOTE) + "...";
     return head.replaceAll("\\p{Cntrl}", "?");
   }

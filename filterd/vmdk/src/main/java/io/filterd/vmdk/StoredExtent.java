@@ -56,6 +56,16 @@ final class StoredExtent implements ExtentFile {
   }
 
   @Override
+  public long nextData(long position, long end) throws BlockException {
+    return file.nextData(position, end);
+  }
+
+  @Override
+  public long nextHole(long position, long end) throws BlockException {
+    return file.nextHole(position, end);
+  }
+
+  @Override
   public void punchHole(long position, long length) throws BlockException {
     // A file system that can't keeps the space: no harm is done.
     file.punchHole(position, length);

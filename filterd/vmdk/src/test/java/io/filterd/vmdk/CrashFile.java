@@ -226,6 +226,24 @@ final class CrashFile implements ExtentFile {
   }
 
   @Override
+  public long nextData(long position, long end) {
+    long at = position;
+    while (at < Math.min(end, size) && now[(int) at] == 0) {
+      at++;
+    }
+    return at < size ? at : end;
+  }
+
+  @Override
+  public long nextHole(long position, long end) {
+    long at = position;
+    while (at < Math.min(end, size) && now[(int) at] != 0) {
+      at++;
+    }
+    return Math.min(at, end);
+  }
+
+  @Override
   public void punchHole(long position, long length) throws BlockException {
     checkSynced();
     failIfTold();
