@@ -249,6 +249,16 @@ final class RecordedLinks implements LinkFiles {
     }
 
     @Override
+    public long nextData(long position, long end) throws BlockException {
+      return below.nextData(position, end);
+    }
+
+    @Override
+    public long nextHole(long position, long end) throws BlockException {
+      return below.nextHole(position, end);
+    }
+
+    @Override
     public void punchHole(long position, long length) throws BlockException {
       log(new Change.Punch(file, position, length));
       below.punchHole(position, length);
