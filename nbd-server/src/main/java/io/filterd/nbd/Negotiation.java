@@ -73,6 +73,10 @@ final class Negotiation extends ByteToMessageDecoder {
 
   private static final int ALL_ZEROES_BYTES = 124;
 
+  /** Stands for the data of an option that takes none, when that was skipped. */
+  private static final ByteBuf TOO_MUCH =
+      Unpooled.unreleasableBuffer(Unpooled.wrappedBuffer(new byte[1]).asReadOnly());
+
   private enum State {
     CLIENT_FLAGS,
     OPTION,
@@ -229,7 +233,7 @@ final class Negotiation extends ByteToMessageDecoder {
     }
   }
 
-  private void skip(ChannelHandlerContext ctx, ByteBuf in) {
+  private void skip(ChannelHandlerContext ctx, ByteBuf in) throws ProtocolException {
     int skipped = (int) Math.min(skip, in.readableBytes());
     in.skipBytes(skipped);
     skip -= skipped;
@@ -237,19 +241,18 @@ final class Negotiation extends ByteToMessageDecoder {
     if (skip == 0 && skippedOption != null) {
       state = State.OPTION;
       option = null;
-      if (skippedOption.option() == NBD_OPT_SET_META_CONTEXT) {
-        chosen = null;
-      }
-      if (sessions.needsTls(client)) {
-        refuse(ctx, skippedOption.option(), NBD_REP_ERR_TLS_REQD, "TLS is required");
-      } else {
-        refuse(ctx, skippedOption.option(), NBD_REP_ERR_TOO_BIG, "too much data");
-      }
+      waitForNextOption(ctx);
+      answer(ctx, skippedOption.option(), null);
       ctx.flush();
     }
   }
 
-  private void answer(ChannelHandlerContext ctx, int number, ByteBuf data)
+  /**
+   * Answers an option.
+   *
+   * @param data null if it was too much, and has been skipped; not for EXPORT_NAME
+   */
+  private void answer(ChannelHandlerContext ctx, int number, @Nullable ByteBuf data)
       throws ProtocolException {
     if (sessions.stopping() && number != NBD_OPT_ABORT) {
       if (number == NBD_OPT_EXPORT_NAME) {
@@ -265,6 +268,25 @@ final class Negotiation extends ByteToMessageDecoder {
       refuse(ctx, number, NBD_REP_ERR_TLS_REQD, "TLS is required");
       return;
     }
+    if (data == null && takesData(number)) {
+      if (number == NBD_OPT_SET_META_CONTEXT) {
+        chosen = null;
+      }
+      refuse(ctx, number, NBD_REP_ERR_TOO_BIG, "too much data");
+      return;
+    }
+    answerNow(ctx, number, data == null ? TOO_MUCH : data);
+  }
+
+  private static boolean takesData(int number) {
+    return switch (number) {
+      case NBD_OPT_INFO, NBD_OPT_GO, NBD_OPT_LIST_META_CONTEXT, NBD_OPT_SET_META_CONTEXT -> true;
+      default -> false;
+    };
+  }
+
+  private void answerNow(ChannelHandlerContext ctx, int number, ByteBuf data)
+      throws ProtocolException {
     if (number == NBD_OPT_EXPORT_NAME) {
       // There is no way to answer it with an error (proto.md, "NBD_OPT_EXPORT_NAME").
       exportName(ctx, Strings.read(data, data.readableBytes(), "export name"));
