@@ -288,6 +288,10 @@ final class Negotiation extends ByteToMessageDecoder {
   private void answerNow(ChannelHandlerContext ctx, int number, ByteBuf data)
       throws ProtocolException {
     if (number == NBD_OPT_EXPORT_NAME) {
+      if (mode == ReplyMode.EXTENDED) {
+        throw new ProtocolException(
+            "NBD_OPT_EXPORT_NAME with extended headers (expected: NBD_OPT_GO)");
+      }
       // There is no way to answer it with an error (proto.md, "NBD_OPT_EXPORT_NAME").
       exportName(ctx, Strings.read(data, data.readableBytes(), "export name"));
       return;

@@ -16,6 +16,7 @@ import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_EINVAL;
 import static io.filterd.nbd.wire.Protocol.NBD_ENOSPC;
+import static io.filterd.nbd.wire.Protocol.NBD_OPT_EXPORT_NAME;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_GO;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_LIST_META_CONTEXT;
 import static io.filterd.nbd.wire.Protocol.NBD_OPT_SET_META_CONTEXT;
@@ -28,7 +29,6 @@ import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_EXT_HEADER_REQD;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_ERR_INVALID;
 import static io.filterd.nbd.wire.Protocol.NBD_REP_META_CONTEXT;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
 import io.filterd.block.Blocking;
 import io.filterd.block.MemoryDevice;
@@ -36,14 +36,13 @@ import io.filterd.nbd.RawClient.Chunk;
 import io.filterd.nbd.RawClient.OptionReply;
 import io.filterd.nbd.RawClient.Reply;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -85,33 +84,13 @@ final class ExtendedHeadersTest {
   private final MemoryDevice memory = new MemoryDevice(SIZE_BYTES);
   private final CountedExports exports =
       new CountedExports().with("plain", memory).with("disk", memory, new Stripes());
-  private final NbdServer server = start();
 
-  private NbdServer start() {
-    try {
-      return NbdServer.start(
-          NbdServerConfig.on(List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)))
-              .toBuilder()
-              .drainTimeout(Duration.ofSeconds(5))
-              .build(),
-          exports);
-    } catch (IOException failure) {
-      throw new IllegalStateException(failure);
-    }
-  }
-
-  @AfterEach
-  void givesBackEveryLease() {
-    server.close();
-    await().until(() -> exports.openLeases() == 0);
-  }
-
-  private RawClient connect() throws IOException {
-    return new RawClient(server.addresses().getFirst());
-  }
+  @RegisterExtension
+  final Serving serving =
+      new Serving(exports, settings -> settings.drainTimeout(Duration.ofSeconds(5)));
 
   private RawClient extended() throws IOException {
-    return connect().goExtended("disk", "base:allocation", "test:stripes:mib");
+    return serving.connect().goExtended("disk", "base:allocation", "test:stripes:mib");
   }
 
   private static int type(List<OptionReply> replies) {
@@ -138,7 +117,7 @@ final class ExtendedHeadersTest {
 
   @Test
   void negotiates() throws Exception {
-    try (RawClient client = connect()) {
+    try (RawClient client = serving.connect()) {
       client.greet();
       assertThat(type(client.ask(11, (byte) 1))).isEqualTo(NBD_REP_ERR_INVALID);
       assertThat(type(client.ask(NBD_OPT_STRUCTURED_REPLY))).isEqualTo(NBD_REP_ACK);
@@ -154,13 +133,24 @@ final class ExtendedHeadersTest {
     }
   }
 
+  /** "A client MUST NOT use NBD_OPT_EXPORT_NAME" then; it can't be answered with an error. */
+  @Test
+  void endsAClientThatOpensInTheOldWay() throws Exception {
+    try (RawClient client = serving.connect().greet()) {
+      client.ask(11);
+      client.sendOption(NBD_OPT_EXPORT_NAME, "disk".getBytes(StandardCharsets.UTF_8));
+
+      assertThat(client.atEnd()).isTrue();
+    }
+  }
+
   private static int flags(List<OptionReply> info) {
     return info.getFirst().data().getShort(10);
   }
 
   @Test
   void listsAndNumbersContexts() throws Exception {
-    try (RawClient client = connect()) {
+    try (RawClient client = serving.connect()) {
       client.greet();
       assertThat(names(client.ask(NBD_OPT_LIST_META_CONTEXT, contextData("disk"))))
           .containsExactly("0 base:allocation", "0 test:stripes:mib");
@@ -285,7 +275,7 @@ final class ExtendedHeadersTest {
       client.send(new byte[4]);
       assertThat(client.atEnd()).isTrue();
     }
-    try (RawClient client = connect().go("disk", true)) {
+    try (RawClient client = serving.connect().go("disk", true)) {
       client.send(extendedRequest(0, NBD_CMD_READ, 1, 0, 512));
       assertThat(client.atEnd()).isTrue();
     }
@@ -402,7 +392,7 @@ final class ExtendedHeadersTest {
 
   @Test
   void tellsSeveralContextsInCompactReplies() throws Exception {
-    try (RawClient client = connect()) {
+    try (RawClient client = serving.connect()) {
       client.greet();
       client.ask(NBD_OPT_STRUCTURED_REPLY);
       client.ask(
