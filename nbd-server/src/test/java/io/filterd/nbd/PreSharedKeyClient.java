@@ -2,6 +2,7 @@ package io.filterd.nbd;
 
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
+import java.util.Arrays;
 import java.util.Vector;
 import org.bouncycastle.tls.BasicTlsPSKExternal;
 import org.bouncycastle.tls.BasicTlsPSKIdentity;
@@ -18,8 +19,15 @@ final class PreSharedKeyClient extends PSKTlsClient {
   private final byte[] key;
   private final ProtocolVersion version;
   private final int cipherSuite;
+  private final int[] groups;
 
-  PreSharedKeyClient(String identity, byte[] key, ProtocolVersion version, int cipherSuite) {
+  /**
+   * A client.
+   *
+   * @param groups those it can compute with; the usual ones if there are none
+   */
+  PreSharedKeyClient(
+      String identity, byte[] key, ProtocolVersion version, int cipherSuite, int... groups) {
     super(
         new BcTlsCrypto(new SecureRandom()),
         new BasicTlsPSKIdentity(identity.getBytes(StandardCharsets.UTF_8), key));
@@ -27,6 +35,14 @@ final class PreSharedKeyClient extends PSKTlsClient {
     this.key = key;
     this.version = version;
     this.cipherSuite = cipherSuite;
+    this.groups = groups;
+  }
+
+  @Override
+  @SuppressWarnings({"JdkObsolete", "rawtypes", "unchecked"}) // The framework's interface.
+  protected Vector getSupportedGroups(Vector roles) {
+    Vector usual = super.getSupportedGroups(roles);
+    return groups.length == 0 ? usual : new Vector(Arrays.stream(groups).boxed().toList());
   }
 
   @Override

@@ -10,6 +10,8 @@ import java.io.Closeable;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketAddress;
@@ -23,6 +25,8 @@ import java.util.ArrayList;
 import java.util.List;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocket;
+import org.bouncycastle.tls.ContentType;
+import org.bouncycastle.tls.HandshakeType;
 import org.bouncycastle.tls.ProtocolVersion;
 import org.bouncycastle.tls.TlsClientProtocol;
 
@@ -396,11 +400,30 @@ final class RawClient implements AutoCloseable {
   /** Asks for TLS, and begins it with a pre-shared key. */
   void startPsk(String identity, byte[] key, ProtocolVersion version, int cipherSuite)
       throws IOException {
+    startPsk(new PreSharedKeyClient(identity, key, version, cipherSuite));
+  }
+
+  /** Asks for TLS, and begins it as this client does. */
+  PskConnection startPsk(PreSharedKeyClient client) throws IOException {
     assertThat(ask(Protocol.NBD_OPT_STARTTLS).getLast().type()).isEqualTo(Protocol.NBD_REP_ACK);
-    TlsClientProtocol protocol = new TlsClientProtocol(in, out);
-    protocol.connect(new PreSharedKeyClient(identity, key, version, cipherSuite));
+    PskConnection protocol = new PskConnection(in, out);
+    protocol.connect(client);
     in = new DataInputStream(protocol.getInputStream());
     out = new DataOutputStream(protocol.getOutputStream());
+    return protocol;
+  }
+
+  /** TLS that can be negotiated anew. */
+  static final class PskConnection extends TlsClientProtocol {
+    private PskConnection(InputStream in, OutputStream out) {
+      super(in, out);
+    }
+
+    /** Begins another handshake inside TLS. */
+    void negotiateAnew() throws IOException {
+      byte[] hello = {HandshakeType.client_hello, 0, 0, 0};
+      safeWriteRecord(ContentType.handshake, hello, 0, hello.length);
+    }
   }
 
   /** Sends past the TLS that has been begun. */
@@ -431,6 +454,11 @@ final class RawClient implements AutoCloseable {
     byte[] bytes = in.readNBytes(length);
     assertThat(bytes).hasSize(length);
     return bytes;
+  }
+
+  /** Closes this direction only. */
+  void shutdownOutput() throws IOException {
+    socket().shutdownOutput();
   }
 
   /** Ends the connection by a reset. */

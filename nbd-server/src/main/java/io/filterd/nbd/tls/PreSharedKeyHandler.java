@@ -13,6 +13,8 @@ import java.nio.channels.ClosedChannelException;
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import javax.net.ssl.SSLException;
+import org.bouncycastle.tls.AlertDescription;
+import org.bouncycastle.tls.TlsFatalAlert;
 import org.bouncycastle.tls.TlsServerProtocol;
 import org.jspecify.annotations.Nullable;
 
@@ -30,7 +32,15 @@ public final class PreSharedKeyHandler extends ChannelDuplexHandler {
   /** The most that a record adds to that. */
   private static final int RECORD_OVERHEAD_BYTES = 64;
 
-  private final TlsServerProtocol protocol = new TlsServerProtocol();
+  private final TlsServerProtocol protocol =
+      new TlsServerProtocol() {
+        // With the end: a warning for each attempt would pile up for who does not read them.
+        @Override
+        protected void refuseRenegotiation() throws IOException {
+          throw new TlsFatalAlert(AlertDescription.no_renegotiation);
+        }
+      };
+
   private final PreSharedKeyServer server;
   private final Duration handshakeTimeout;
   private final byte[] chunk = new byte[RECORD_BYTES];

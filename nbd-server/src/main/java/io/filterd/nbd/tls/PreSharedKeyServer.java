@@ -1,9 +1,11 @@
 package io.filterd.nbd.tls;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Vector;
 import org.bouncycastle.tls.BasicTlsPSKExternal;
 import org.bouncycastle.tls.CipherSuite;
+import org.bouncycastle.tls.NamedGroup;
 import org.bouncycastle.tls.PRFAlgorithm;
 import org.bouncycastle.tls.PSKTlsServer;
 import org.bouncycastle.tls.ProtocolVersion;
@@ -23,6 +25,8 @@ final class PreSharedKeyServer extends PSKTlsServer {
     CipherSuite.TLS_DHE_PSK_WITH_AES_256_GCM_SHA384,
     CipherSuite.TLS_DHE_PSK_WITH_AES_128_GCM_SHA256,
   };
+
+  private static final int MOST_GROUP_BITS = 4096;
 
   private final PreSharedKeyFile keys;
   private byte @Nullable [] identity;
@@ -55,6 +59,33 @@ final class PreSharedKeyServer extends PSKTlsServer {
   @Override
   protected int[] getSupportedCipherSuites() {
     return TlsUtils.getSupportedCipherSuites(getCrypto(), CIPHER_SUITES);
+  }
+
+  /**
+   * The first group that the client offers and that is not huge: any client may ask for one, and it
+   * is the event loop that computes.
+   */
+  @Override
+  protected int selectDH(int leastBits) {
+    int first = super.selectDH(leastBits);
+    if (NamedGroup.getFiniteFieldBits(first) <= MOST_GROUP_BITS) {
+      return first;
+    }
+    return Arrays.stream(context.getSecurityParametersHandshake().getClientSupportedGroups())
+        .filter(
+            group -> {
+              int bits = NamedGroup.getFiniteFieldBits(group);
+              return bits >= leastBits && bits > 0 && bits <= MOST_GROUP_BITS;
+            })
+        .findFirst()
+        .orElse(-1);
+  }
+
+  @Override
+  protected int getMaximumNegotiableFiniteFieldBits() {
+    return Math.min(
+        super.getMaximumNegotiableFiniteFieldBits(),
+        Math.max(0, NamedGroup.getFiniteFieldBits(selectDH(1))));
   }
 
   /** The key of TLS 1.3: the first that is known of those that the client names. */
