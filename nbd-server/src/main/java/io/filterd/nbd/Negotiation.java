@@ -92,6 +92,7 @@ final class Negotiation extends ByteToMessageDecoder {
   private final Sessions sessions;
   private final Client client;
   private State state = State.CLIENT_FLAGS;
+  private boolean fixedNewstyle;
   private boolean noZeroes;
   private ReplyMode mode = ReplyMode.SIMPLE;
   private @Nullable Chosen chosen;
@@ -113,6 +114,7 @@ final class Negotiation extends ByteToMessageDecoder {
    */
   Negotiation(Sessions sessions, Client client, boolean noZeroes) {
     this(sessions, client);
+    this.fixedNewstyle = true; // Without it there is no TLS.
     this.noZeroes = noZeroes;
     this.state = State.OPTION;
   }
@@ -199,6 +201,7 @@ final class Negotiation extends ByteToMessageDecoder {
       throw new ProtocolException(
           "client flags: 0x" + Integer.toHexString(flags) + " (proto.md, \"Client flags\")");
     }
+    fixedNewstyle = (flags & NBD_FLAG_FIXED_NEWSTYLE) != 0;
     noZeroes = (flags & NBD_FLAG_NO_ZEROES) != 0;
     state = State.OPTION;
   }
@@ -265,7 +268,11 @@ final class Negotiation extends ByteToMessageDecoder {
       if (number == NBD_OPT_EXPORT_NAME) {
         throw new ProtocolException("NBD_OPT_EXPORT_NAME without TLS, which is required");
       }
-      refuse(ctx, number, NBD_REP_ERR_TLS_REQD, "TLS is required");
+      if (fixedNewstyle) {
+        refuse(ctx, number, NBD_REP_ERR_TLS_REQD, "TLS is required");
+      } else {
+        refuse(ctx, number, NBD_REP_ERR_POLICY, "TLS is required, which needs fixed newstyle");
+      }
       return;
     }
     if (data == null && takesData(number)) {
@@ -349,8 +356,13 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void startTls(ChannelHandlerContext ctx, ByteBuf data) throws ProtocolException {
-    if (!sessions.offersTls()) {
-      refuse(ctx, NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY, "TLS is not configured");
+    if (!sessions.offersTls() || !fixedNewstyle) {
+      // "The server MUST operate in NOTLS mode unless ..." (proto.md, "Server-side requirements").
+      refuse(
+          ctx,
+          NBD_OPT_STARTTLS,
+          NBD_REP_ERR_POLICY,
+          fixedNewstyle ? "TLS is not configured" : "TLS needs fixed newstyle");
       return;
     }
     if (client.inTls()) {
@@ -626,7 +638,9 @@ final class Negotiation extends ByteToMessageDecoder {
           refuse(
               ctx,
               number,
-              sessions.offersTls() && !client.inTls() ? NBD_REP_ERR_TLS_REQD : NBD_REP_ERR_POLICY,
+              sessions.offersTls() && fixedNewstyle && !client.inTls()
+                  ? NBD_REP_ERR_TLS_REQD
+                  : NBD_REP_ERR_POLICY,
               message);
       case Opening.Opened _ -> throw new IllegalStateException("not refused");
     }
