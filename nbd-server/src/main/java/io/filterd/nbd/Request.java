@@ -372,7 +372,7 @@ final class Request extends Workers.Task {
   @Override
   public String toString() {
     return "export="
-        + transmission.export()
+        + transmission.exportText()
         + " command="
         + header.command
         + " offset="

@@ -2,6 +2,7 @@ package io.filterd.nbd;
 
 import io.filterd.block.BlockException;
 import io.filterd.nbd.tls.TlsKeys;
+import io.filterd.nbd.wire.Strings;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandler;
 import java.util.List;
@@ -240,7 +241,7 @@ final class Sessions {
     } catch (BlockException known) {
       answer = new Opening.Refused(known.reason(), String.valueOf(known.getMessage()));
     } catch (RuntimeException bug) {
-      LOG.error("export={} could not be opened", name, bug);
+      LOG.error("export={} could not be opened", Strings.printable(name), bug);
       answer =
           new Opening.Refused(
               BlockException.Reason.IO_ERROR, "the export could not be opened: see the server log");
@@ -295,7 +296,8 @@ final class Sessions {
           try {
             hold.lease().close();
           } catch (RuntimeException bug) {
-            LOG.error("export={} lease could not be closed", hold.lease().name(), bug);
+            LOG.error(
+                "export={} lease could not be closed", Strings.printable(hold.lease().name()), bug);
           } finally {
             if (hold.hasPlace()) {
               places.leave(hold.lease().name());

@@ -1,6 +1,7 @@
 package io.filterd.nbd;
 
 import io.filterd.nbd.tls.PreSharedKeyHandler;
+import io.filterd.nbd.wire.Strings;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.handler.codec.DecoderException;
@@ -49,7 +50,15 @@ final class TlsLayer extends ChannelInboundHandlerAdapter {
         if (handshake.cause() instanceof ClosedChannelException) {
           LOG.debug("peer={} left during the TLS handshake", outside);
         } else {
-          LOG.warn("peer={} TLS handshake failed: {}", outside, handshake.cause().toString());
+          // What the client has sent may be in that text, and be long.
+          sessions
+              .clientLog()
+              .broke(
+                  ctx.channel(),
+                  "peer="
+                      + outside
+                      + " TLS handshake failed: "
+                      + Strings.printable(handshake.cause().toString()));
         }
         close(ctx);
       }

@@ -14,6 +14,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.Blocking;
 import io.filterd.nbd.wire.ProtocolException;
 import io.filterd.nbd.wire.RequestHeader;
+import io.filterd.nbd.wire.Strings;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFutureListener;
@@ -74,6 +75,10 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private final Hold hold;
   private final String peer;
   private final String export;
+
+  /** For logs: an export's name may be what a client has asked for. */
+  private final String exportText;
+
   private final Terms terms;
   private final BlockDevice device;
   private final Workers.Lane lane;
@@ -128,6 +133,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     this.hold = hold;
     this.peer = peer;
     this.export = hold.lease().name();
+    this.exportText = Strings.printable(export);
     this.terms = terms;
     this.device = hold.lease().device();
     this.lane = sessions.workers().lane(export);
@@ -143,9 +149,9 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     return terms;
   }
 
-  /** The export's name. For any thread. */
-  String export() {
-    return export;
+  /** The export's name, for logs. For any thread. */
+  String exportText() {
+    return exportText;
   }
 
   /** An empty buffer for a reply. For any thread. */
@@ -183,7 +189,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   @Override
   public void handlerAdded(ChannelHandlerContext ctx) {
     context = ctx;
-    LOG.debug("peer={} export={} opened", peer, export);
+    LOG.debug("peer={} export={} opened", peer, exportText);
     long periodNanos = patience.periodNanos();
     if (idleNanos > 0) {
       periodNanos = Math.max(1, Math.min(periodNanos, idleNanos / 2));
@@ -210,7 +216,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         && inFlight + unsentReplies == 0
         && state != State.BUDGET
         && patience.idleNanos() > idleNanos) {
-      LOG.debug("peer={} export={} was idle for too long", peer, export);
+      LOG.debug("peer={} export={} was idle for too long", peer, exportText);
       context().close();
     }
   }
@@ -456,7 +462,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
                 }
               });
     } catch (RejectedExecutionException stopped) {
-      LOG.debug("peer={} export={} server stopped", peer, export);
+      LOG.debug("peer={} export={} server stopped", peer, exportText);
     }
   }
 
@@ -470,7 +476,8 @@ final class Transmission extends ChannelInboundHandlerAdapter {
         request.payload = ctx.alloc().directBuffer(length, length);
         state = State.PAYLOAD;
       } catch (OutOfMemoryError full) {
-        LOG.error("peer={} export={} no memory for a payload of {} bytes", peer, export, length);
+        LOG.error(
+            "peer={} export={} no memory for a payload of {} bytes", peer, exportText, length);
         request.refusal = new Refusal(NBD_ENOMEM, "the server is out of memory");
         memory.release(request);
         state = State.SKIP;
@@ -555,7 +562,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
       try {
         context().executor().execute(collector);
       } catch (RejectedExecutionException stopped) {
-        LOG.warn("peer={} export={} server stopped before an answer", peer, export);
+        LOG.warn("peer={} export={} server stopped before an answer", peer, exportText);
       }
     }
   }
@@ -762,7 +769,7 @@ final class Transmission extends ChannelInboundHandlerAdapter {
     if (!released) {
       released = true;
       allSent();
-      LOG.debug("peer={} export={} closed after {} requests", peer, export, figures.requests());
+      LOG.debug("peer={} export={} closed after {} requests", peer, exportText, figures.requests());
       sessions.workers().leave(lane);
       sessions.close(hold);
     }
@@ -771,15 +778,15 @@ final class Transmission extends ChannelInboundHandlerAdapter {
   private void warn(String broken) {
     sessions
         .clientLog()
-        .broke(context().channel(), "peer=" + peer + " export=" + export + " " + broken);
+        .broke(context().channel(), "peer=" + peer + " export=" + exportText + " " + broken);
   }
 
   @Override
   public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
     if (cause instanceof IOException) {
-      LOG.debug("peer={} export={} connection lost: {}", peer, export, cause.toString());
+      LOG.debug("peer={} export={} connection lost: {}", peer, exportText, cause.toString());
     } else {
-      LOG.error("peer={} export={} session failed", peer, export, cause);
+      LOG.error("peer={} export={} session failed", peer, exportText, cause);
     }
     ctx.close();
   }

@@ -70,12 +70,23 @@ public final class Strings {
         .limit(256)
         .forEach(
             each -> {
-              if (Character.isISOControl(each) || Character.getType(each) == Character.FORMAT) {
-                line.append(String.format("\\u%04x", each));
-              } else {
+              if (isPrintable(each)) {
                 line.appendCodePoint(each);
+              } else {
+                line.append(String.format("\\u%04x", each));
               }
             });
     return line.toString();
+  }
+
+  private static boolean isPrintable(int codePoint) {
+    return switch (Character.getType(codePoint)) {
+      case Character.CONTROL,
+          Character.FORMAT,
+          Character.LINE_SEPARATOR,
+          Character.PARAGRAPH_SEPARATOR ->
+          false;
+      default -> true;
+    };
   }
 }

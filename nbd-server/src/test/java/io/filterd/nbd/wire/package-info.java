@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.nbd.wire;
+
+import org.jspecify.annotations.NullMarked;
