@@ -3,6 +3,7 @@ package io.filterd.nbd;
 import io.filterd.nbd.tls.CertificateFiles;
 import io.filterd.nbd.tls.TlsKeys;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelFuture;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.WriteBufferWaterMark;
@@ -203,8 +204,10 @@ public final class NbdServer implements AutoCloseable {
       holds.forEach(Hold::revoke);
       boolean drained = end(holds);
       awaitGone(holds);
-      for (Channel connection : sessions.connections()) {
-        connection.close().awaitUninterruptibly(config.drainTimeout().toMillis());
+      // All at once: in TLS, each may take seconds to say goodbye.
+      List<ChannelFuture> closing = sessions.connections().stream().map(Channel::close).toList();
+      for (ChannelFuture each : closing) {
+        each.awaitUninterruptibly(config.drainTimeout().toMillis());
       }
       // The workers first: they hand their answers to the loops.
       sessions.workers().stop();
