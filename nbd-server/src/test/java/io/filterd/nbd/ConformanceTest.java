@@ -47,13 +47,11 @@ import io.filterd.nbd.RawClient.Chunk;
 import io.filterd.nbd.RawClient.OptionReply;
 import io.filterd.nbd.RawClient.Reply;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
-import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -75,31 +73,11 @@ final class ConformanceTest {
           .with("slow", slow)
           .with("blocks", new MemoryDevice(64 << 10, new BlockSizes(4096, 4096, 32 << 20), 4096))
           .withReadOnly("readonly", new MemoryDevice(SIZE_BYTES), "");
-  private final NbdServer server = start();
-
-  private NbdServer start() {
-    try {
-      return NbdServer.start(
-          NbdServerConfig.on(List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0))),
-          exports);
-    } catch (IOException failure) {
-      throw new IllegalStateException(failure);
-    }
-  }
+  @RegisterExtension final Serving serving = new Serving(exports);
 
   @AfterEach
-  void givesBackEveryLease() {
+  void letGo() {
     slow.letGo();
-    server.close();
-    await().until(() -> exports.openLeases() == 0);
-  }
-
-  private RawClient connect() throws IOException {
-    return new RawClient(server.addresses().getFirst());
-  }
-
-  private RawClient connect(String export, boolean structured) throws IOException {
-    return connect().go(export, structured);
   }
 
   private static byte[] random(int length, long seed) {
@@ -111,7 +89,7 @@ final class ConformanceTest {
   /** Newstyle negotiation; Handshake flags. */
   @Test
   void greetsUnasked() throws IOException {
-    try (RawClient client = connect()) {
+    try (RawClient client = serving.connect()) {
       ByteBuffer greeting = ByteBuffer.wrap(client.readBytes(18));
 
       assertThat(greeting.getLong()).isEqualTo(0x4e42444d41474943L);
@@ -125,7 +103,7 @@ final class ConformanceTest {
   /** NBD_REP_SERVER. */
   @Test
   void listsNamesThatFitIntoTheirReplies() throws IOException {
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       for (OptionReply reply : client.ask(NBD_OPT_LIST)) {
         if (reply.type() == NBD_REP_SERVER) {
           assertThat(reply.data().getInt(0)).isBetween(1, reply.data().limit() - 4);
@@ -139,7 +117,7 @@ final class ConformanceTest {
   /** NBD_OPT_STRUCTURED_REPLY. */
   @Test
   void staysStructuredWhenAskedTwice() throws IOException {
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       assertThat(client.ask(NBD_OPT_STRUCTURED_REPLY).getLast().type()).isEqualTo(NBD_REP_ACK);
       client.ask(NBD_OPT_STRUCTURED_REPLY);
       client.ask(NBD_OPT_GO, infoData("disk"));
@@ -152,11 +130,11 @@ final class ConformanceTest {
   /** Termination of the session during option haggling. */
   @Test
   void refusesOptionsWhileItStops() throws IOException, InterruptedException {
-    try (RawClient busy = connect("slow", false);
-        RawClient client = connect().greet()) {
+    try (RawClient busy = serving.connect("slow", false);
+        RawClient client = serving.connect().greet()) {
       busy.sendRequest(0, NBD_CMD_READ, 1, 0, 512);
       await().until(() -> slow.held() == 1);
-      Thread stopping = Thread.ofVirtual().start(server::close);
+      Thread stopping = Thread.ofVirtual().start(serving.server()::close);
       await().until(() -> client.ask(NBD_OPT_LIST).getLast().type() == NBD_REP_ERR_SHUTDOWN);
       assertThat(client.ask(NBD_OPT_GO, infoData("disk")).getLast().type())
           .isEqualTo(NBD_REP_ERR_SHUTDOWN);
@@ -172,7 +150,7 @@ final class ConformanceTest {
   @Test
   void opensBlocksForClientsThatDidNotAskForTheirSize() throws IOException {
     byte[] data = random(4096, 1);
-    try (RawClient client = connect("blocks", false)) {
+    try (RawClient client = serving.connect("blocks", false)) {
       client.write(4096, data);
       client.sendWrite(0, 1, 4097, new byte[4096]);
       assertThat(client.readReply().error()).isEqualTo(NBD_EINVAL);
@@ -185,7 +163,7 @@ final class ConformanceTest {
   /** NBD_OPT_SET_META_CONTEXT. */
   @Test
   void choosesNoContextByNoQuery() throws IOException {
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       client.ask(NBD_OPT_STRUCTURED_REPLY);
       client.ask(NBD_OPT_SET_META_CONTEXT, contextData("disk", "base:allocation"));
       assertThat(client.ask(NBD_OPT_SET_META_CONTEXT, contextData("disk")))
@@ -201,7 +179,7 @@ final class ConformanceTest {
   /** NBD_OPT_LIST_META_CONTEXT. */
   @Test
   void listsContextsWithoutIds() throws IOException {
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       OptionReply first =
           client.ask(NBD_OPT_LIST_META_CONTEXT, contextData("disk", "base:")).getFirst();
 
@@ -213,7 +191,7 @@ final class ConformanceTest {
   @ParameterizedTest
   @CsvSource({"disk, true", "disk, false", "readonly, true", "readonly, false"})
   void offersOnlyWhatItCan(String export, boolean structured) throws IOException {
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       if (structured) {
         client.ask(NBD_OPT_STRUCTURED_REPLY);
       }
@@ -241,7 +219,7 @@ final class ConformanceTest {
   @ParameterizedTest
   @ValueSource(ints = {0, 512, SIZE_BYTES + 1})
   void answersReadsByChunksOnlyOnceThatWasAgreed(int length) throws IOException {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.sendRequest(0, NBD_CMD_READ, 5, 0, length);
       ByteBuffer chunk = ByteBuffer.wrap(client.readBytes(20));
 
@@ -260,7 +238,7 @@ final class ConformanceTest {
   /** Error values: EOVERFLOW. */
   @Test
   void answersTooLongReadsInOnePieceWithOverflow() throws IOException {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.sendRequest(NBD_CMD_FLAG_DF, NBD_CMD_READ, 1, 0, 33 * MIB);
       assertThat(client.readReply().error()).isEqualTo(NBD_EOVERFLOW);
       client.sendRequest(NBD_CMD_FLAG_DF, NBD_CMD_READ, 2, 0, 64 << 10);
@@ -273,7 +251,7 @@ final class ConformanceTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void sendsNoDataOfAReadThatFailsHalfway(boolean structured) throws IOException {
-    try (RawClient client = connect("faulty", structured)) {
+    try (RawClient client = serving.connect("faulty", structured)) {
       client.write(0, random(4 * 4096, 2));
       faulty.failAt(1, Fault.HALFWAY, Reason.IO_ERROR);
       client.sendRequest(0, NBD_CMD_READ, 1, 0, 4 * 4096);
@@ -289,7 +267,7 @@ final class ConformanceTest {
   /** Command flags; Ordering of messages and writes. */
   @Test
   void makesDurableWhatIsToBe() throws IOException {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.sendWrite(NBD_CMD_FLAG_FUA, 1, 0, new byte[512]);
       assertThat(client.readReply().error()).isZero();
       assertThat(recording.takeOperations()).last().asString().startsWith("write 0+512 durable");
@@ -308,7 +286,7 @@ final class ConformanceTest {
   /** Command flags: FUA has to be taken on every command. */
   @Test
   void takesFuaOnEveryCommand() throws IOException {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       for (int command :
           new int[] {
             NBD_CMD_READ,
@@ -330,8 +308,8 @@ final class ConformanceTest {
   /** Transmission flags: NBD_FLAG_CAN_MULTI_CONN. */
   @Test
   void showsWhatIsWrittenOnEveryConnection() throws IOException {
-    try (RawClient writer = connect("disk", false);
-        RawClient reader = connect("disk", false)) {
+    try (RawClient writer = serving.connect("disk", false);
+        RawClient reader = serving.connect("disk", false)) {
       for (int i = 1; i <= 20; i++) {
         byte[] data = random(8192, i);
         writer.write(i * 100L, data);
@@ -347,7 +325,7 @@ final class ConformanceTest {
   @Test
   void writesNothingOfWhatGoesPastTheEnd() throws IOException {
     byte[] last = random(4096, 3);
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       client.write(SIZE_BYTES - 4096, last);
       client.sendWrite(0, 1, SIZE_BYTES - 4096, new byte[8192]);
       assertThat(client.readReply().error()).isEqualTo(NBD_ENOSPC);
@@ -358,7 +336,7 @@ final class ConformanceTest {
 
       assertThat(client.read(SIZE_BYTES - 4096, 4096)).isEqualTo(last);
     }
-    try (RawClient client = connect().greet()) {
+    try (RawClient client = serving.connect().greet()) {
       ByteBuffer export = client.ask(NBD_OPT_GO, infoData("disk")).getFirst().data();
       assertThat(export.getLong(2)).isEqualTo(SIZE_BYTES);
     }
@@ -368,7 +346,7 @@ final class ConformanceTest {
   @Test
   void changesNothingByCaching() throws IOException {
     byte[] data = random(4096, 4);
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       client.write(4096, data);
       client.sendRequest(0, NBD_CMD_CACHE, 1, 0, 12_288);
       assertThat(client.readReply().error()).isZero();
@@ -382,7 +360,7 @@ final class ConformanceTest {
   @Test
   void describesARangeByExtentsThatDiffer() throws IOException {
     int step = 8192;
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       // More extents than are said at once.
       for (int at = 0; at < 20 * MIB; at += step) {
         client.write(at, random(4096, 5));

@@ -3,17 +3,13 @@ package io.filterd.nbd;
 import static io.filterd.nbd.RawClient.infoData;
 import static io.filterd.nbd.RawClient.option;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.awaitility.Awaitility.await;
 
 import io.filterd.block.MemoryDevice;
 import io.filterd.nbd.wire.Protocol;
 import java.io.IOException;
-import java.net.InetAddress;
-import java.net.InetSocketAddress;
 import java.time.Duration;
-import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -26,36 +22,16 @@ final class HostileClientTest {
   private static final int SIZE_BYTES = 1 << 20;
 
   private final CountedExports exports =
-      new CountedExports().with("disk", new MemoryDevice(SIZE_BYTES)).with("quiet", quiet());
-  private final NbdServer server = start();
+      new CountedExports()
+          .with("disk", new MemoryDevice(SIZE_BYTES))
+          .with("quiet", new MemoryDevice(SIZE_BYTES));
 
-  private static MemoryDevice quiet() {
-    return new MemoryDevice(SIZE_BYTES);
-  }
-
-  private NbdServer start() {
-    try {
-      return NbdServer.start(
-          NbdServerConfig.on(List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)))
-              .toBuilder()
-              .handshakeTimeout(Duration.ofSeconds(1))
-              .stallTimeout(Duration.ofSeconds(1))
-              .build(),
-          exports);
-    } catch (IOException failure) {
-      throw new IllegalStateException(failure);
-    }
-  }
-
-  @AfterEach
-  void givesBackEveryLease() {
-    server.close();
-    await().until(() -> exports.openLeases() == 0);
-  }
-
-  private RawClient connect() throws IOException {
-    return new RawClient(server.addresses().getFirst());
-  }
+  @RegisterExtension
+  final Serving serving =
+      new Serving(
+          exports,
+          settings ->
+              settings.handshakeTimeout(Duration.ofSeconds(1)).stallTimeout(Duration.ofSeconds(1)));
 
   @ParameterizedTest
   @ValueSource(longs = {1, 2, 3})
@@ -75,7 +51,7 @@ final class HostileClientTest {
                 to.write(option(Protocol.NBD_OPT_GO, infoData("disk")));
               });
       disturb(random, right);
-      try (RawClient client = connect()) {
+      try (RawClient client = serving.connect()) {
         client.greet();
         sendSome(client, right);
       }
@@ -99,7 +75,7 @@ final class HostileClientTest {
                 }
               });
       disturb(random, right);
-      try (RawClient client = connect()) {
+      try (RawClient client = serving.connect()) {
         client.go("disk", random.nextBoolean());
         sendSome(client, right);
         if (random.nextBoolean()) {
@@ -126,7 +102,7 @@ final class HostileClientTest {
   }
 
   private void assertThatOthersAreServed() throws IOException {
-    try (RawClient other = connect()) {
+    try (RawClient other = serving.connect()) {
       other.go("quiet", false);
       byte[] data = new byte[4096];
       new Random(9).nextBytes(data);

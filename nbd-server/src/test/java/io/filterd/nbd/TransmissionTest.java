@@ -38,7 +38,6 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -49,6 +48,7 @@ import java.util.Set;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -69,33 +69,21 @@ final class TransmissionTest {
           .with("slow", slow)
           .with("blocks", new MemoryDevice(64 << 10, new BlockSizes(4096, 4096, 32 << 20), 4096))
           .withReadOnly("readonly", memory, "");
-  private final NbdServer server = start();
 
-  private NbdServer start() {
-    try {
-      return NbdServer.start(
-          NbdServerConfig.on(List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)))
-              .toBuilder()
-              .stallTimeout(Duration.ofSeconds(2))
-              .drainTimeout(Duration.ofSeconds(5))
-              .maxTotalBytesInFlight(64 * MIB)
-              .workers(8)
-              .build(),
-          exports);
-    } catch (IOException failure) {
-      throw new IllegalStateException(failure);
-    }
-  }
+  @RegisterExtension
+  final Serving serving =
+      new Serving(
+          exports,
+          settings ->
+              settings
+                  .stallTimeout(Duration.ofSeconds(2))
+                  .drainTimeout(Duration.ofSeconds(5))
+                  .maxTotalBytesInFlight(64 * MIB)
+                  .workers(8));
 
   @AfterEach
-  void givesBackEveryLease() {
+  void letGo() {
     slow.letGo();
-    server.close();
-    await().until(() -> exports.openLeases() == 0);
-  }
-
-  private RawClient connect(String export, boolean structured) throws IOException {
-    return new RawClient(server.addresses().getFirst()).go(export, structured);
   }
 
   private static byte[] random(int length, long seed) {
@@ -108,12 +96,12 @@ final class TransmissionTest {
   @ValueSource(ints = {1, 511, 4096, 65_537, 300_000, 32 << 20})
   void readsBackWhatWasWritten(int length) throws Exception {
     byte[] data = random(length, 1);
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       client.write(12_345, data);
 
       assertThat(client.read(12_345, length)).isEqualTo(data);
     }
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.sendRequest(0, NBD_CMD_READ, -1, 12_345, length);
       Reply reply = client.readReply();
 
@@ -147,7 +135,7 @@ final class TransmissionTest {
 
   @Test
   void sendsHolesAsHoles() throws Exception {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       byte[] data = random(4096, 2);
       client.write(64 << 10, data);
       client.sendRequest(0, NBD_CMD_READ, 1, 0, 256 << 10);
@@ -175,7 +163,7 @@ final class TransmissionTest {
 
   @Test
   void tellsWhatIsAllocated() throws Exception {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.write(MIB, random(4096, 3));
       client.write(MIB + 4096, random(4096, 4));
       client.sendRequest(0, NBD_CMD_BLOCK_STATUS, 1, 0, 2 * MIB);
@@ -196,7 +184,7 @@ final class TransmissionTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void answersEmptyRequests(boolean structured) throws Exception {
-    try (RawClient client = connect("disk", structured)) {
+    try (RawClient client = serving.connect("disk", structured)) {
       for (int command :
           new int[] {
             NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_TRIM, NBD_CMD_WRITE_ZEROES, NBD_CMD_CACHE
@@ -213,7 +201,7 @@ final class TransmissionTest {
 
   @Test
   void zeroesAndTrims() throws Exception {
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       for (int command : new int[] {NBD_CMD_TRIM, NBD_CMD_WRITE_ZEROES}) {
         for (int flags : new int[] {0, NBD_CMD_FLAG_FUA, NBD_CMD_FLAG_NO_HOLE}) {
           if (command == NBD_CMD_TRIM && flags == NBD_CMD_FLAG_NO_HOLE) {
@@ -274,7 +262,7 @@ final class TransmissionTest {
   })
   void refusesAndGoesOn(String export, int flags, int command, long offset, long length, int error)
       throws Exception {
-    try (RawClient client = connect(export, false)) {
+    try (RawClient client = serving.connect(export, false)) {
       client.sendRequest(flags, command, 0x0123456789abcdefL, offset, length);
       if (command == NBD_CMD_WRITE) {
         client.send(new byte[(int) length]);
@@ -288,7 +276,7 @@ final class TransmissionTest {
 
   @Test
   void saysInWordsWhatIsWrong() throws Exception {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.sendRequest(0, NBD_CMD_READ, 1, SIZE_BYTES, 1);
       Reply reply = client.readReply();
 
@@ -301,7 +289,7 @@ final class TransmissionTest {
 
   @Test
   void dropsAClientWithAWrongMagic() throws Exception {
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       client.send(new byte[28]);
 
       assertThat(client.atEnd()).isTrue();
@@ -310,7 +298,7 @@ final class TransmissionTest {
 
   @Test
   void dropsAClientThatSendsFourGibibytesToARefusedWrite() throws Exception {
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       client.sendRequest(0, NBD_CMD_WRITE, 1, 0, 0xffff_ffffL);
 
       assertThat(client.atEnd()).isTrue();
@@ -328,7 +316,7 @@ final class TransmissionTest {
             Reason.SHUTTING_DOWN, NBD_ESHUTDOWN,
             Reason.NOT_SUPPORTED, NBD_EINVAL);
     assertThat(expected.keySet()).containsExactlyInAnyOrder(Reason.values());
-    try (RawClient client = connect("faulty", false)) {
+    try (RawClient client = serving.connect("faulty", false)) {
       for (Map.Entry<Reason, Integer> each : expected.entrySet()) {
         faulty.failAt(1, Fault.BEFORE, each.getKey());
         client.sendWrite(0, 1, 0, new byte[512]);
@@ -347,7 +335,7 @@ final class TransmissionTest {
 
   @Test
   void letsAFastRequestOvertakeASlowOne() throws Exception {
-    try (RawClient client = connect("slow", false)) {
+    try (RawClient client = serving.connect("slow", false)) {
       client.sendRequest(0, NBD_CMD_READ, 1, 0, 512);
       client.sendRequest(0, NBD_CMD_READ, 2, SIZE_BYTES / 2, 512);
 
@@ -359,8 +347,8 @@ final class TransmissionTest {
 
   @Test
   void leavesThreadsToOthersWhileOneExportIsSlow() throws Exception {
-    try (RawClient stuck = connect("slow", false);
-        RawClient other = connect("disk", false)) {
+    try (RawClient stuck = serving.connect("slow", false);
+        RawClient other = serving.connect("disk", false)) {
       for (int i = 0; i < 100; i++) {
         stuck.sendRequest(0, NBD_CMD_READ, i, i * 512L, 512);
       }
@@ -383,7 +371,7 @@ final class TransmissionTest {
   @Test
   void finishesWhatIsInFlightBeforeItLetsAClientGo() throws Exception {
     byte[] data = random(4096, 7);
-    try (RawClient client = connect("slow", false)) {
+    try (RawClient client = serving.connect("slow", false)) {
       client.sendWrite(0, 1, 0, data);
       client.sendRequest(0, NBD_CMD_DISC, 2, 0, 0);
       await().until(() -> slow.held() == 1);
@@ -392,15 +380,15 @@ final class TransmissionTest {
       assertThat(client.readReply()).isEqualTo(new Reply(1, 0, "", List.of()));
       assertThat(client.atEnd()).isTrue();
     }
-    try (RawClient client = connect("slow", false)) {
+    try (RawClient client = serving.connect("slow", false)) {
       assertThat(client.read(0, 4096)).isEqualTo(data);
     }
   }
 
   @Test
   void finishesWhatIsInFlightWhenAnExportIsEnded() throws Exception {
-    try (RawClient client = connect("slow", false);
-        RawClient other = connect("disk", false)) {
+    try (RawClient client = serving.connect("slow", false);
+        RawClient other = serving.connect("disk", false)) {
       client.sendWrite(0, 1, 0, new byte[4096]);
       await().until(() -> slow.held() == 1);
       Thread ending = Thread.ofVirtual().start(() -> disconnectSlow());
@@ -422,7 +410,7 @@ final class TransmissionTest {
   @Test
   void letsAClientThatStillSendsReadTheLastReplies() throws Exception {
     try (RawClient client =
-        new RawClient(server.addresses().getFirst(), 16 << 10).go("slow", false)) {
+        new RawClient(serving.server().addresses().getFirst(), 16 << 10).go("slow", false)) {
       for (int i = 0; i < 100; i++) {
         client.sendRequest(0, NBD_CMD_READ, i, 0, 32 << 10);
       }
@@ -464,199 +452,15 @@ final class TransmissionTest {
 
   private void disconnectSlow() {
     try {
-      assertThat(server.disconnect("slow")).isTrue();
+      assertThat(serving.server().disconnect("slow")).isTrue();
     } catch (InterruptedException stop) {
       Thread.currentThread().interrupt();
     }
   }
 
   @Test
-  void survivesClientsThatVanish() throws Exception {
-    for (int round = 0; round < 20; round++) {
-      RawClient client = connect("slow", round % 2 == 0);
-      client.sendWrite(0, 1, 0, new byte[4096]);
-      client.sendRequest(0, NBD_CMD_READ, 2, 0, MIB);
-      client.sendRequest(0, NBD_CMD_WRITE, 3, 0, MIB);
-      client.send(new byte[1000 * round]);
-      if (round % 3 == 0) {
-        client.reset();
-      } else {
-        client.close();
-      }
-    }
-    slow.letGo();
-
-    await().until(() -> exports.openLeases() == 0);
-    assertThat(server.connections()).isEmpty();
-  }
-
-  @Test
-  void endsAClientThatStopsInsideARequest() throws Exception {
-    try (RawClient half = connect("disk", false);
-        RawClient payload = connect("disk", false);
-        RawClient idle = connect("disk", false)) {
-      half.send(new byte[] {0x25, 0x60});
-      payload.sendRequest(0, NBD_CMD_WRITE, 1, 0, 4096);
-
-      assertThat(half.atEnd()).isTrue();
-      assertThat(payload.atEnd()).isTrue();
-      assertThat(idle.read(0, 512)).containsOnly(0);
-    }
-  }
-
-  @Test
-  void endsAClientThatDoesNotReadItsReplies() throws Exception {
-    try (RawClient deaf = new RawClient(server.addresses().getFirst(), 4096).go("disk", false);
-        RawClient other = connect("disk", false)) {
-      for (int i = 0; i < 8; i++) {
-        deaf.sendRequest(0, NBD_CMD_READ, i, 0, 16 * MIB);
-      }
-      for (int i = 0; i < 100; i++) {
-        assertThat(other.read(0, 4096)).hasSize(4096);
-      }
-
-      // The other connection stays.
-      await().atMost(Duration.ofSeconds(20)).until(() -> server.connections().size() == 1);
-      assertThat(other.read(0, 4096)).hasSize(4096);
-    }
-  }
-
-  @Test
-  void servesSmallRequestsWhileOthersHoldAllMemory() throws Exception {
-    try (RawClient first = connect("disk", false);
-        RawClient second = connect("disk", false);
-        RawClient third = connect("disk", false);
-        RawClient small = connect("slow", false)) {
-      for (RawClient greedy : List.of(first, second, third)) {
-        greedy.sendRequest(0, NBD_CMD_WRITE, 1, 0, 32 * MIB);
-      }
-      slow.letGo();
-      for (int i = 0; i < 200; i++) {
-        // The first half: done by the workers.
-        assertThat(small.read(0, 4096)).hasSize(4096);
-      }
-
-      // They never send their payloads and are ended; then there is memory again.
-      byte[] data = random(32 * MIB, 8);
-      small.write(0, data);
-      assertThat(small.read(0, 32 * MIB)).isEqualTo(data);
-      assertThat(first.atEnd()).isTrue();
-    }
-  }
-
-  @Test
-  void endsClientsThatDripWhileOthersWaitForMemory() throws Exception {
-    try (RawClient first = connect("disk", false);
-        RawClient second = connect("disk", false);
-        RawClient victim = connect("slow", false)) {
-      slow.letGo();
-      for (RawClient greedy : List.of(first, second)) {
-        greedy.sendRequest(0, NBD_CMD_WRITE, 1, 0, 32 * MIB);
-      }
-      await().until(() -> server.connections().size() == 3);
-      Thread dripping = Thread.ofVirtual().start(() -> drip(first, second));
-
-      // It waits for the memory that they hold, and gets it.
-      byte[] data = random(MIB, 9);
-      victim.write(0, data);
-      assertThat(victim.read(0, MIB)).isEqualTo(data);
-      await().until(() -> !dripping.isAlive());
-    }
-  }
-
-  @Test
-  void answersAReadThatHadToWaitForMemory() throws Exception {
-    try (RawClient first = connect("disk", false);
-        RawClient second = connect("disk", false);
-        RawClient victim = connect("disk", false)) {
-      for (RawClient greedy : List.of(first, second)) {
-        greedy.sendRequest(0, NBD_CMD_WRITE, 1, 0, 32 * MIB);
-      }
-      await().until(() -> server.connections().size() == 3);
-      victim.sendRequest(0, NBD_CMD_READ, 2, 0, 128 << 10);
-      first.reset();
-
-      assertThat(victim.readSimple(128 << 10).cookie()).isEqualTo(2);
-    }
-  }
-
-  /** Sends a byte to each now and then, until one of them is ended. */
-  private static void drip(RawClient... clients) {
-    await()
-        .pollInterval(Duration.ofMillis(300))
-        .atMost(Duration.ofSeconds(30))
-        .until(
-            () -> {
-              int ended = 0;
-              for (RawClient client : clients) {
-                try {
-                  client.send((byte) 0);
-                } catch (IOException dropped) {
-                  ended++;
-                }
-              }
-              return ended > 0;
-            });
-  }
-
-  @Test
-  void holdsLittleForClientsThatReadNothing() throws Exception {
-    // More errors than the kernel takes for a client, so that the rest stays in the server.
-    byte[] requests =
-        RawClient.bytes(
-            to -> {
-              for (int i = 0; i < 100_000; i++) {
-                to.write(RawClient.request(0, ANY_UNKNOWN_COMMAND, i, 0, 4096));
-              }
-            });
-    List<RawClient> deaf = new ArrayList<>();
-    // By its own configuration, under which they are not ended soon.
-    try (NbdServer patient =
-        NbdServer.start(
-            NbdServerConfig.on(List.of(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)))
-                .toBuilder()
-                .drainTimeout(Duration.ofMillis(200))
-                .build(),
-            exports)) {
-      long heapBefore = usedHeapBytes();
-      for (int i = 0; i < 20; i++) {
-        RawClient client = new RawClient(patient.addresses().getFirst(), 4096).go("disk", true);
-        deaf.add(client);
-        Thread.ofVirtual().start(() -> sendWhatIsTaken(client, requests));
-      }
-      try (RawClient other = new RawClient(patient.addresses().getFirst()).go("disk", false)) {
-        await()
-            .during(Duration.ofSeconds(3))
-            .atMost(Duration.ofSeconds(20))
-            .until(
-                () -> {
-                  assertThat(other.read(0, 4096)).hasSize(4096);
-                  return usedHeapBytes() - heapBefore < 8 * MIB;
-                });
-      }
-    } finally {
-      for (RawClient client : deaf) {
-        client.close();
-      }
-    }
-  }
-
-  private static long usedHeapBytes() {
-    System.gc();
-    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
-  }
-
-  private static void sendWhatIsTaken(RawClient client, byte[] bytes) {
-    try {
-      client.send(bytes);
-    } catch (IOException ended) {
-      // That is the end of it.
-    }
-  }
-
-  @Test
   void takesMoreInFlightThanItWorksOn() throws Exception {
-    try (RawClient client = connect("slow", false)) {
+    try (RawClient client = serving.connect("slow", false)) {
       for (int i = 0; i < 1000; i++) {
         client.sendRequest(0, NBD_CMD_READ, i, (i % 1000) * 512L, 512);
       }
@@ -727,7 +531,7 @@ final class TransmissionTest {
   @Test
   void keepsRepliesToTheirRequestsAtDepth() throws Exception {
     Map<Long, byte[]> written = new HashMap<>();
-    try (RawClient client = connect("disk", false)) {
+    try (RawClient client = serving.connect("disk", false)) {
       for (long i = 0; i < 64; i++) {
         byte[] data = random(4096, i);
         client.write(i * 4096, data);
@@ -747,14 +551,14 @@ final class TransmissionTest {
 
   @Test
   void showsItsClients() throws Exception {
-    try (RawClient client = connect("disk", true)) {
+    try (RawClient client = serving.connect("disk", true)) {
       client.write(0, new byte[4096]);
       client.sendRequest(0, NBD_CMD_READ, 1, 0, 512);
       client.readReply();
       client.sendRequest(0, NBD_CMD_READ, 1, SIZE_BYTES, 512);
       client.readReply();
 
-      assertThat(server.connections())
+      assertThat(serving.server().connections())
           .singleElement()
           .satisfies(
               each -> {
