@@ -16,8 +16,10 @@ import org.jspecify.annotations.Nullable;
  *
  * @param place where
  * @param limits null for those of the {@link NbdServerConfig}
+ * @param tlsMode whether clients here must use TLS; null for the mode of the configuration's {@link
+ *     Tls}, which has the credentials for all listeners
  */
-public record Listener(Place place, @Nullable Limits limits) {
+public record Listener(Place place, @Nullable Limits limits, Tls.@Nullable Mode tlsMode) {
   /** The kernel's limit for the name of a Unix socket, in bytes. */
   static final int MAX_UNIX_NAME_BYTES = 107;
 
@@ -121,16 +123,24 @@ public record Listener(Place place, @Nullable Limits limits) {
               throw new IllegalArgumentException(
                   "address: " + address + " (expected: of TCP or a Unix socket)");
         };
-    return new Listener(place, null);
+    return at(place);
   }
 
   /** Listens there, with the configuration's limits. */
   public static Listener at(Place place) {
-    return new Listener(place, null);
+    return new Listener(place, null, null);
   }
 
   /** The same place with limits of its own. */
   public Listener with(Limits own) {
-    return new Listener(place, own);
+    return new Listener(place, own, tlsMode);
+  }
+
+  /**
+   * The same place with a TLS mode of its own: a Unix socket may do without what TCP requires.
+   * Other modes than OFF need credentials in the configuration.
+   */
+  public Listener with(Tls.Mode own) {
+    return new Listener(place, limits, own);
   }
 }

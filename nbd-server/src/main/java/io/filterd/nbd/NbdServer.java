@@ -18,6 +18,8 @@ import java.net.SocketAddress;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
@@ -40,6 +42,9 @@ public final class NbdServer implements AutoCloseable {
   private final EventLoopGroup loops;
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Listening listening;
+
+  /** The addresses whose clients must use TLS. */
+  private final Set<SocketAddress> tlsOnly = ConcurrentHashMap.newKeySet();
 
   private NbdServer(NbdServerConfig config, Exports exports, @Nullable TlsKeys tlsKeys) {
     this.config = config;
@@ -65,7 +70,13 @@ public final class NbdServer implements AutoCloseable {
     try {
       for (Listener listener : config.listen()) {
         Sessions ofListener = server.sessions.of(listener);
+        int before = server.addresses().size();
         server.listening.open(listener.place(), channel -> server.accept(channel, ofListener));
+        Tls tls = ofListener.config().tls();
+        if (tls != null && tls.mode() == Tls.Mode.REQUIRE) {
+          List<SocketAddress> all = server.addresses();
+          server.tlsOnly.addAll(all.subList(before, all.size()));
+        }
       }
     } catch (IOException failure) {
       server.close();
@@ -131,10 +142,9 @@ public final class NbdServer implements AutoCloseable {
     return listening.addresses();
   }
 
-  /** Whether clients must use TLS. */
-  public boolean needsTls() {
-    Tls tls = config.tls();
-    return tls != null && tls.mode() == Tls.Mode.REQUIRE;
+  /** Whether clients must use TLS at one of the {@link #addresses}. */
+  public boolean needsTls(SocketAddress address) {
+    return tlsOnly.contains(address);
   }
 
   /** Every client in the transmission phase. */

@@ -36,7 +36,8 @@ import org.jspecify.annotations.Nullable;
  *     counted
  * @param workers threads that all exports share for requests that block or are long; a slow export
  *     never takes the last ones, and each has two of its own besides
- * @param tls how clients may or must use TLS; null if they can't
+ * @param tls how clients may or must use TLS, where their listener does not say it; null if they
+ *     can't
  */
 public record NbdServerConfig(
     List<Listener> listen,
@@ -97,6 +98,10 @@ public record NbdServerConfig(
       Listener.Limits own = each.limits();
       if (own != null) {
         check(own, maxPayloadBytes, maxTotalBytesInFlight);
+      }
+      if (tls == null && each.tlsMode() != null && each.tlsMode() != Tls.Mode.OFF) {
+        throw new IllegalArgumentException(
+            "tlsMode: " + each.tlsMode() + " without credentials (expected: OFF, or tls)");
       }
     }
     atLeast("maxClientLogLines", maxClientLogLines, 1);
@@ -162,13 +167,14 @@ public record NbdServerConfig(
         maxBytesInFlight);
   }
 
-  /** This configuration, with the limits of one listener. */
+  /** This configuration, with the limits and the TLS mode of one listener. */
   NbdServerConfig with(Listener listener) {
-    Listener.Limits own = listener.limits();
-    if (own == null) {
-      return this;
-    }
+    Listener.Limits own = listener.limits() == null ? limits() : listener.limits();
     return toBuilder()
+        .tls(
+            tls == null || listener.tlsMode() == null
+                ? tls
+                : new Tls(listener.tlsMode(), tls.credentials()))
         .maxConnections(own.maxConnections())
         .handshakeTimeout(own.handshakeTimeout())
         .idleTimeout(own.idleTimeout())

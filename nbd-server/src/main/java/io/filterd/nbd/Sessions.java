@@ -167,7 +167,8 @@ final class Sessions {
 
   /** Whether clients may use TLS. */
   boolean offersTls() {
-    return tlsKeys != null;
+    Tls tls = config.tls();
+    return tls != null && tls.mode() != Tls.Mode.OFF;
   }
 
   /** Whether this client has to use TLS before anything else. */

@@ -7,12 +7,14 @@ import org.jspecify.annotations.Nullable;
  * How a server does TLS (proto.md, "TLS support"). The files are looked at again for each
  * connection that asks for TLS, so that they can be replaced while the server runs.
  *
- * @param mode whether clients must
+ * @param mode whether clients must, at listeners that do not say it themselves
  * @param credentials what the server proves itself with, and clients themselves
  */
 public record Tls(Mode mode, Credentials credentials) {
   /** Whether clients must use TLS. */
   public enum Mode {
+    /** There is none: only listeners that say otherwise have it ({@link Listener#with(Mode)}). */
+    OFF,
     /**
      * They may (SELECTIVETLS); the owner of the exports can require it for single ones, see {@link
      * TlsRequiredException}.

@@ -29,6 +29,7 @@ import io.netty.buffer.ByteBufAllocatorMetricProvider;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -154,6 +155,59 @@ final class TlsNegotiationTest {
   }
 
   @Test
+  void doesTlsAsEachListenerSays() throws Exception {
+    Listener loopback = Listener.on(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+    Listener local = Listener.at(new Listener.Unix(folder.resolve("s"), null, null, null));
+    start(
+        config().toBuilder()
+            .tls(new Tls(Tls.Mode.REQUIRE, pki.server(true)))
+            .listen(List.of(loopback, loopback.with(Tls.Mode.ON), local.with(Tls.Mode.OFF)))
+            .build());
+    List<SocketAddress> addresses = server.addresses();
+
+    assertThat(addresses).map(server::needsTls).containsExactly(true, false, false);
+    try (RawClient required = new RawClient(addresses.get(0)).greet();
+        RawClient offered = new RawClient(addresses.get(1)).greet();
+        RawClient off = new RawClient(addresses.get(2)).greet()) {
+      assertThat(type(required.ask(NBD_OPT_LIST))).isEqualTo(NBD_REP_ERR_TLS_REQD);
+      assertThat(type(offered.ask(NBD_OPT_INFO, infoData("secret"))))
+          .isEqualTo(NBD_REP_ERR_TLS_REQD);
+      assertThat(type(offered.ask(NBD_OPT_LIST))).isEqualTo(NBD_REP_ACK);
+      assertThat(type(off.ask(NBD_OPT_STARTTLS))).isEqualTo(NBD_REP_ERR_POLICY);
+      // Never TLS_REQD where there is none to be had.
+      assertThat(type(off.ask(NBD_OPT_GO, infoData("secret")))).isEqualTo(NBD_REP_ERR_POLICY);
+      assertThat(type(off.ask(NBD_OPT_GO, infoData("disk")))).isEqualTo(NBD_REP_ACK);
+      assertThat(off.read(0, 512)).hasSize(512);
+
+      for (RawClient client : List.of(required, offered)) {
+        client.startTls(pki.client("client"));
+        assertThat(type(client.ask(NBD_OPT_GO, infoData("secret")))).isEqualTo(NBD_REP_ACK);
+      }
+    }
+  }
+
+  @Test
+  void turnsTlsOnForOneListenerOnly() throws Exception {
+    Listener loopback = Listener.on(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
+    start(
+        config().toBuilder()
+            .tls(new Tls(Tls.Mode.OFF, pki.server(false)))
+            .listen(List.of(loopback, loopback.with(Tls.Mode.REQUIRE)))
+            .build());
+    try (RawClient plain = connect();
+        RawClient inside = new RawClient(server.addresses().get(1)).greet()) {
+      assertThat(type(plain.ask(NBD_OPT_STARTTLS))).isEqualTo(NBD_REP_ERR_POLICY);
+      assertThat(type(plain.ask(NBD_OPT_GO, infoData("disk")))).isEqualTo(NBD_REP_ACK);
+      assertThat(type(inside.ask(NBD_OPT_LIST))).isEqualTo(NBD_REP_ERR_TLS_REQD);
+      inside.startTls(pki.client(null));
+      assertThat(type(inside.ask(NBD_OPT_GO, infoData("disk")))).isEqualTo(NBD_REP_ACK);
+    }
+    NbdServerConfig.Builder without =
+        config().toBuilder().listen(List.of(loopback.with(Tls.Mode.ON)));
+    assertThatThrownBy(without::build).hasMessageContaining("tlsMode: ON without credentials");
+  }
+
+  @Test
   void servesBothKindsOfClientsWhereTlsIsOn() throws Exception {
     start(Tls.Mode.ON, pki.server(false));
     try (RawClient plain = connect();
@@ -173,7 +227,7 @@ final class TlsNegotiationTest {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"ON", "REQUIRE"})
   void refusesStartTlsWithData(Tls.Mode mode) throws Exception {
     start(mode, pki.server(false));
     try (RawClient client = connect()) {
@@ -185,7 +239,7 @@ final class TlsNegotiationTest {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"ON", "REQUIRE"})
   void refusesASecondStartTls(Tls.Mode mode) throws Exception {
     start(mode, pki.server(false));
     try (RawClient client = connect()) {
@@ -226,7 +280,7 @@ final class TlsNegotiationTest {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"ON", "REQUIRE"})
   void obeysNothingThatStandsBehindStartTlsInPlaintext(Tls.Mode mode) throws Exception {
     start(mode, pki.server(false));
     try (RawClient client = connect()) {

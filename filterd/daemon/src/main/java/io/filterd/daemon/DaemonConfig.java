@@ -63,6 +63,8 @@ public record DaemonConfig(
           "maxRequestsInFlight",
           "maxBytesInFlight");
 
+  private static final List<String> TLS_MODES = List.of("off", "on", "require");
+
   private static final Pattern MODE = Pattern.compile("0?[0-7]{3}");
   private static final Set<PosixFilePermission> OWNER_ONLY =
       Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
@@ -196,6 +198,7 @@ public record DaemonConfig(
             Math.max(defaults.maxTotalBytesInFlight(), limits.maxBytesInFlight()),
             limits.maxBytesInFlight(),
             1L << 36);
+    Tls tls = map.has("tls") ? tls(map.map("tls"), folder) : null;
     List<Listener> listen = new ArrayList<>();
     for (YamlMap each : map.maps("listen")) {
       Listener.Place place = place(each, folder);
@@ -204,7 +207,7 @@ public record DaemonConfig(
         int most = (int) Math.min(maxTotalBytesInFlight, 1 << 30);
         Listener.Limits ofIts =
             limits(each, limits, limits.maxBytesInFlight(), maxPayloadBytes, most);
-        listen.add(new Listener(place, own ? ofIts : null));
+        listen.add(new Listener(place, own ? ofIts : null, tlsMode(each, tls)));
       }
       each.end();
     }
@@ -243,7 +246,7 @@ public record DaemonConfig(
             (int) map.count("maxClientLogLines", defaults.maxClientLogLines(), 1, 100_000),
             (int) map.bytes("inlineBytes", defaults.inlineBytes(), 0, 1 << 20),
             (int) map.count("workers", defaults.workers(), 2, 1024),
-            map.has("tls") ? tls(map.map("tls"), folder) : null);
+            tls);
     map.end();
     return config;
   }
@@ -265,7 +268,7 @@ public record DaemonConfig(
   }
 
   private static Tls tls(YamlMap map, Path folder) {
-    String mode = map.choice("mode", "require", List.of("on", "require"));
+    String mode = map.choice("mode", "require", TLS_MODES);
     Tls.Credentials credentials;
     if (map.has("psk") && !map.has("certificate")) {
       credentials = new Tls.PreSharedKeys(path(map, "psk", folder, ""));
@@ -283,7 +286,28 @@ public record DaemonConfig(
               map.has("clientCa") ? path(map, "clientCa", folder, "") : null);
     }
     map.end();
-    return new Tls(mode.equals("on") ? Tls.Mode.ON : Tls.Mode.REQUIRE, credentials);
+    return new Tls(tlsMode(mode), credentials);
+  }
+
+  private static Tls.Mode tlsMode(String name) {
+    return switch (name) {
+      case "off" -> Tls.Mode.OFF;
+      case "on" -> Tls.Mode.ON;
+      default -> Tls.Mode.REQUIRE;
+    };
+  }
+
+  /** A listener's own TLS mode, or null. */
+  private static Tls.@Nullable Mode tlsMode(YamlMap map, @Nullable Tls tls) {
+    if (!map.has("tls")) {
+      return null;
+    }
+    String mode = map.choice("tls", "off", TLS_MODES);
+    if (tls == null && !mode.equals("off")) {
+      map.problem("tls", mode + " (expected: off, or certificates or keys in nbd.tls)");
+      return null;
+    }
+    return tlsMode(mode);
   }
 
   private static Listener.@Nullable Place place(YamlMap map, Path folder) {

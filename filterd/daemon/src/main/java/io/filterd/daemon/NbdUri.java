@@ -13,9 +13,9 @@ final class NbdUri {
 
   /** The URIs of an export, one for each address of its server. */
   static List<String> of(NbdServer server, String export) {
-    String scheme = server.needsTls() ? "nbds" : "nbd";
     List<String> uris = new ArrayList<>();
     for (SocketAddress address : server.addresses()) {
+      String scheme = server.needsTls(address) ? "nbds" : "nbd";
       if (address instanceof InetSocketAddress inet) {
         String host = inet.getAddress().getHostAddress();
         uris.add(

@@ -122,6 +122,29 @@ class DaemonConfigTest {
   }
 
   @Test
+  void letsListenersDoTlsInTheirOwnWay() throws Exception {
+    Path file = folder.resolve("tls.yaml");
+    Files.writeString(
+        file,
+        """
+        version: 1
+        nbd:
+          tls: {mode: require, psk: keys.psk}
+          listen: [{tcp: "127.0.0.1:1"}, {tcp: "127.0.0.1:2", tls: on}, {unix: s, tls: off}]
+        """);
+    assertThat(DaemonConfig.load(file).nbd().listen())
+        .extracting(Listener::tlsMode)
+        .containsExactly(null, Tls.Mode.ON, Tls.Mode.OFF);
+
+    Files.writeString(file, "version: 1\nnbd: {listen: [{unix: s, tls: on}, {unix: t, tls: of}]}\n");
+    OperationException failure =
+        catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
+    assertThat(failure.details())
+        .hasSize(2)
+        .anyMatch(detail -> detail.contains("listen[0].tls: on (expected: off, or certificates"));
+  }
+
+  @Test
   void tellsAllProblemsAtOnce() throws Exception {
     Path file =
         Files.writeString(
