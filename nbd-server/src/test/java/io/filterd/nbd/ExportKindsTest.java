@@ -4,6 +4,7 @@ import static io.filterd.nbd.RawClient.infoData;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_FLUSH;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_READ;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_TRIM;
+import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE;
 import static io.filterd.nbd.wire.Protocol.NBD_CMD_WRITE_ZEROES;
 import static io.filterd.nbd.wire.Protocol.NBD_EPERM;
 import static io.filterd.nbd.wire.Protocol.NBD_ESHUTDOWN;
@@ -22,10 +23,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.filterd.block.MemoryDevice;
+import io.filterd.block.WriteGate;
 import io.filterd.nbd.RawClient.OptionReply;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -194,6 +197,53 @@ final class ExportKindsTest {
       reader.sendWrite(0, 7, 0, new byte[] {7});
       assertThat(reader.readReply().error()).isEqualTo(NBD_EPERM);
       assertThat(reader.read(0, 1)).containsExactly(6);
+    }
+  }
+
+  @Test
+  void letsNoWriteThroughOnceItIsReadOnly()
+      throws ExecutionException, IOException, InterruptedException, TimeoutException {
+    MemoryDevice memory = new MemoryDevice(SIZE_BYTES);
+    HeldDevice held = new HeldDevice(memory);
+    WriteGate gate = new WriteGate(held);
+    LiveExports.Entry disk = exports.add("disk", gate);
+    try (RawClient client = connect();
+        RawClient slow = connect()) {
+      client.go("disk", false).sendWrite(0, 1, 0, new byte[] {1});
+      slow.go("disk", false);
+      // Of the second write, only a part is here.
+      byte[] header = RawClient.request(0, NBD_CMD_WRITE, 2, SIZE_BYTES / 2, 2);
+      slow.send(header);
+      slow.send((byte) 2);
+      await().until(() -> held.held() == 1);
+      assertThat(gate.shut(Duration.ZERO)).isFalse();
+      CompletableFuture<Boolean> shut =
+          CompletableFuture.supplyAsync(
+              () -> {
+                try {
+                  disk.readOnly = true;
+                  return gate.shut(Duration.ofSeconds(20));
+                } catch (InterruptedException stop) {
+                  Thread.currentThread().interrupt();
+                  return false;
+                }
+              });
+      await().until(() -> disk.readOnly);
+      assertThat(shut).isNotDone();
+
+      held.letGo();
+
+      assertThat(shut.get(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(client.readReply().error()).isZero();
+      slow.send((byte) 2);
+      assertThat(slow.readReply().error()).isEqualTo(NBD_EPERM);
+      assertThat(slow.read(SIZE_BYTES / 2, 2)).containsOnly(0);
+      assertThat(slow.read(0, 1)).containsExactly(1);
+      disk.readOnly = false;
+      gate.open();
+      slow.write(0, new byte[] {3});
+    } finally {
+      held.letGo();
     }
   }
 
