@@ -29,8 +29,10 @@ public interface Exports {
    * @throws BlockException if the export is known but can't be had now; clients are told its
    *     message
    * @throws TlsRequiredException if the client should come back with TLS
+   * @throws NoAccessException if the client may not use it
    */
-  Optional<Lease> open(String name, Client client) throws BlockException, TlsRequiredException;
+  Optional<Lease> open(String name, Client client)
+      throws BlockException, TlsRequiredException, NoAccessException;
 
   /**
    * One export, which is also the default. The device stays the caller's, who closes it after the

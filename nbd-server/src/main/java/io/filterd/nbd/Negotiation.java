@@ -342,6 +342,7 @@ final class Negotiation extends ByteToMessageDecoder {
                 switch (opening) {
                   case Opening.Refused(var _, String message) -> message;
                   case Opening.NeedsTls(String message) -> message;
+                  case Opening.Denied denied -> text(denied);
                   default -> "export " + Strings.printable(name) + ": there is none of this name";
                 });
           }
@@ -633,6 +634,14 @@ final class Negotiation extends ByteToMessageDecoder {
                   ? NBD_REP_ERR_SHUTDOWN
                   : NBD_REP_ERR_POLICY,
               message);
+      case Opening.Denied denied -> {
+        sessions.clientLog().broke(ctx.channel(), "peer=" + client + " refused: " + text(denied));
+        switch (denied.why().told()) {
+          case SENTENCE ->
+              refuse(ctx, number, NBD_REP_ERR_POLICY, String.valueOf(denied.why().getMessage()));
+          case UNKNOWN -> refuse(ctx, number, new Opening.Unknown());
+        }
+      }
       case Opening.NeedsTls(String message) ->
           // Not where there is no TLS to be had (proto.md, "TLS support").
           refuse(
@@ -644,6 +653,10 @@ final class Negotiation extends ByteToMessageDecoder {
               message);
       case Opening.Opened _ -> throw new IllegalStateException("not refused");
     }
+  }
+
+  private static String text(Opening.Denied denied) {
+    return "export " + Strings.printable(denied.export()) + ": " + denied.why().getMessage();
   }
 
   private static void refuse(ChannelHandlerContext ctx, int number, int error, String why) {

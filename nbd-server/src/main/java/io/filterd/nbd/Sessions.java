@@ -45,6 +45,9 @@ final class Sessions {
     /** It can be had inside TLS only. */
     record NeedsTls(String message) implements Opening {}
 
+    /** The client may not use it. */
+    record Denied(String export, NoAccessException why) implements Opening {}
+
     /** It can't be had now. */
     record Refused(BlockException.Reason reason, String message) implements Opening {}
   }
@@ -239,6 +242,8 @@ final class Sessions {
       answer = new Opening.Unknown();
     } catch (TlsRequiredException plain) {
       answer = new Opening.NeedsTls(String.valueOf(plain.getMessage()));
+    } catch (NoAccessException denied) {
+      answer = new Opening.Denied(name, denied);
     } catch (BlockException known) {
       answer = new Opening.Refused(known.reason(), String.valueOf(known.getMessage()));
     } catch (RuntimeException bug) {
