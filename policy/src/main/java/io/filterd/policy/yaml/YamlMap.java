@@ -31,6 +31,9 @@ public final class YamlMap {
 
   private static final int MAX_SHOWN_CHARS = 60;
 
+  /** The most that is listed of what is expected, where one of it is near. */
+  private static final int MAX_LISTED_CHARS = 200;
+
   private final Problems problems;
   private final String path;
   private final int line;
@@ -186,6 +189,30 @@ public final class YamlMap {
     return maps;
   }
 
+  /** A list of texts, each one line; empty if it is not there. */
+  public List<String> texts(String key) {
+    List<String> texts = new ArrayList<>();
+    switch (node(key)) {
+      case null -> {}
+      case Sequence sequence -> {
+        for (YamlNode item : sequence.items()) {
+          if (item instanceof Scalar scalar
+              && !scalar.text().isBlank()
+              && !scalar.isNothing()
+              && scalar.text().length() <= MAX_TEXT_CHARS
+              && scalar.text().chars().noneMatch(Character::isISOControl)) {
+            texts.add(scalar.text());
+          } else {
+            add(item.line(), at(key), "holds something else (expected: lines of text)");
+          }
+        }
+      }
+      case Refused refused -> problem(key, refused.message());
+      case Scalar _, Mapping _ -> problem(key, "is no list (expected: a list of texts)");
+    }
+    return texts;
+  }
+
   /** A switch. */
   public boolean enabled(String key, boolean otherwise) {
     String text = choice(key, Boolean.toString(otherwise), List.of("true", "false"));
@@ -332,7 +359,14 @@ public final class YamlMap {
    */
   private static String suggestion(String word, Collection<String> names, String expected) {
     String nearest = nearest(word, names);
-    return nearest == null ? expected : expected + "; did you mean " + nearest + "?";
+    if (nearest == null) {
+      return expected;
+    }
+    // The guess says more than a long list, which would push it out of the message.
+    return (expected.length() > MAX_LISTED_CHARS ? "a known word" : expected)
+        + "; did you mean "
+        + nearest
+        + "?";
   }
 
   /** The name that is at most two edits away from {@code word}, and half of it, or null. */
