@@ -4,6 +4,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Capability;
+import io.filterd.block.WriteGate;
 import io.filterd.daemon.control.Sizes;
 import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Client;
@@ -35,7 +36,9 @@ final class Attachments implements Exports {
     private volatile @Nullable DiskStack stack;
     private volatile @Nullable String lockedBecause;
     private volatile boolean ending;
-    private volatile boolean readOnly;
+
+    /** Refuses the changes of clients, if it is to be read only. */
+    private volatile @Nullable WriteGate gate;
 
     /** One permit for each use, all of them to close the disk. */
     private final Semaphore uses = new Semaphore(MAX_USES);
@@ -61,6 +64,7 @@ final class Attachments implements Exports {
   /** The disk is open. */
   void attached(DiskName name, DiskStack stack) {
     Slot slot = slot(name);
+    slot.gate = new WriteGate(stack.device());
     slot.stack = stack;
     slot.settled.countDown();
   }
@@ -80,19 +84,34 @@ final class Attachments implements Exports {
     return slot;
   }
 
-  /** Refuses changes of a disk by its clients, also those that are there, or no more. */
-  void setReadOnly(DiskName name, boolean readOnly) {
-    slot(name).readOnly = readOnly;
+  /**
+   * Refuses changes of a disk by its clients, also those that are there, and waits for the changes
+   * that are on their way; or refuses no more. For one thread at a time.
+   *
+   * @return whether they were over in time; new ones are refused in either case
+   */
+  boolean setReadOnly(DiskName name, boolean readOnly, Duration patience)
+      throws InterruptedException {
+    WriteGate gate = slot(name).gate;
+    if (gate == null) {
+      throw new IllegalStateException("disk " + name + ": not open");
+    }
+    if (readOnly) {
+      return gate.shut(patience);
+    }
+    gate.open();
+    return true;
   }
 
   /** How a disk is served, if it is: what clients may do, and how many. */
   Optional<String> access(DiskName name) {
     Slot slot = slots.get(name);
     DiskStack stack = slot == null ? null : slot.stack;
-    if (slot == null || stack == null) {
+    WriteGate gate = slot == null ? null : slot.gate;
+    if (gate == null || stack == null) {
       return Optional.empty();
     }
-    boolean readOnly = slot.readOnly || !stack.device().info().can(Capability.WRITE);
+    boolean readOnly = gate.isShut() || !stack.device().info().can(Capability.WRITE);
     StringBuilder text = new StringBuilder(readOnly ? "read-only" : "read-write");
     stack
         .cow()
@@ -224,14 +243,15 @@ final class Attachments implements Exports {
       throw new BlockException(Reason.SHUTTING_DOWN, "the daemon is stopping", stop);
     }
     DiskStack stack = slot.stack;
-    if (stack == null) {
+    WriteGate gate = slot.gate;
+    if (stack == null || gate == null) {
       throw new BlockException(
           Reason.IO_ERROR, "disk " + name + " is locked: " + slot.lockedBecause);
     }
     if (slot.ending) {
       throw new BlockException(Reason.SHUTTING_DOWN, "disk " + name + " is being detached");
     }
-    return Optional.of(new DiskLease(name.toString(), stack, slot, describe(name, slot)));
+    return Optional.of(new DiskLease(name.toString(), stack, gate, describe(name, slot)));
   }
 
   /** The empty name stands for the only disk, if there is one only. */
@@ -247,11 +267,11 @@ final class Attachments implements Exports {
   }
 
   /** A client's use of a disk; the server knows when it ends, so nothing is counted here. */
-  private record DiskLease(String name, DiskStack stack, Slot slot, String description)
+  private record DiskLease(String name, DiskStack stack, WriteGate gate, String description)
       implements Lease {
     @Override
     public BlockDevice device() {
-      return stack.device();
+      return gate;
     }
 
     @Override
@@ -261,7 +281,7 @@ final class Attachments implements Exports {
 
     @Override
     public boolean readOnly() {
-      return slot.readOnly;
+      return gate.isShut();
     }
 
     @Override

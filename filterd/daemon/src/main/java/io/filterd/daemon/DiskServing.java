@@ -33,6 +33,9 @@ final class DiskServing {
   /** An export that nobody listens to any more stops at its next step. */
   private static final Duration EXPORT_END_PATIENCE = Duration.ofSeconds(30);
 
+  /** For the changes that are on their way when a disk is made read-only. */
+  private static final Duration CHANGES_PATIENCE = Duration.ofSeconds(30);
+
   private final Path controlSocket;
   private final Inventory inventory;
   private final KnownDisks known;
@@ -130,10 +133,11 @@ final class DiskServing {
 
   /**
    * Lets clients only read a disk from now on, also those that are there, or lets them write again.
+   * When it returns, no change of theirs reaches the disk any more, and all of them are durable.
    * What they write copy-on-write is remembered no longer than that.
    */
   DiskRecord setReadOnly(DiskName name, boolean readOnly)
-      throws OperationException, BlockException, IOException {
+      throws OperationException, BlockException, IOException, InterruptedException {
     DiskRecord record = known.get(name);
     changes.lock();
     try {
@@ -152,7 +156,14 @@ final class DiskServing {
         Mode next = readOnly ? Mode.READ_ONLY : Mode.READ_WRITE;
         inventory.put(new DiskRecord(name, record.file(), true, stack.options().withMode(next)));
       }
-      attachments.setReadOnly(name, readOnly);
+      if (!attachments.setReadOnly(name, readOnly, CHANGES_PATIENCE)) {
+        throw new OperationException(
+            Code.CONFLICT,
+            "disk "
+                + name
+                + " takes no new changes any more, but clients' earlier ones are not done yet:"
+                + " try again");
+      }
       stack.device().flush(Blocking.ALLOWED);
       LOG.info("disk={} {}", name, readOnly ? "made read-only" : "made writable");
       return record;
