@@ -51,7 +51,7 @@ public final class Daemon implements AutoCloseable {
       if (!disks.isEmpty()) {
         opening.start();
       }
-      nbd = NbdServer.start(config.nbd(), host.attachments());
+      nbd = NbdServer.start(config.nbd(), host.exports());
       host.serve(nbd);
       control =
           ControlServer.start(

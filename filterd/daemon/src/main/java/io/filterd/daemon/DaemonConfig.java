@@ -40,6 +40,7 @@ import org.jspecify.annotations.Nullable;
  * @param policies the folder of storage policies
  * @param control how commands reach the daemon
  * @param nbd where disks are served
+ * @param access who may use which of them; null if everybody who gets there may use all
  * @param keys where keys come from
  * @param engine the XTS engine: {@code auto} or a name
  */
@@ -49,6 +50,7 @@ public record DaemonConfig(
     Path policies,
     Control control,
     NbdServerConfig nbd,
+    @Nullable AccessRules access,
     Keys keys,
     String engine) {
   private static final int MAX_FILE_BYTES = 256 << 10;
@@ -110,8 +112,7 @@ public record DaemonConfig(
           Code.INVALID, "can't read the configuration: " + failure.getMessage(), failure);
     }
     Problems problems = new Problems(file.toString());
-    DaemonConfig config =
-        parse(YamlMap.parse(text, problems), file.toAbsolutePath().resolveSibling(""));
+    DaemonConfig config = parse(YamlMap.parse(text, problems), file.toAbsolutePath());
     if (!problems.isEmpty()) {
       throw new OperationException(
           Code.INVALID,
@@ -121,7 +122,8 @@ public record DaemonConfig(
     return config;
   }
 
-  private static DaemonConfig parse(YamlMap root, Path folder) {
+  private static DaemonConfig parse(YamlMap root, Path file) {
+    Path folder = file.resolveSibling("");
     long version = root.count("version", 0, 0, Integer.MAX_VALUE);
     if (version != 1) {
       root.problem("version", (root.has("version") ? version : "none") + " (expected: 1)");
@@ -134,7 +136,9 @@ public record DaemonConfig(
         new Control(
             path(control, "socket", folder, "/run/filterd/control.sock"), mode(control, "mode"));
     control.end();
-    NbdServerConfig nbd = nbd(root.map("nbd"), folder);
+    YamlMap served = root.map("nbd");
+    AccessRules access = AccessSection.read(served, file);
+    NbdServerConfig nbd = nbd(served, folder);
     Keys keys = keys(root.map("keys"), state);
     YamlMap crypto = root.map("crypto");
     String engine = crypto.text("engine");
@@ -151,6 +155,7 @@ public record DaemonConfig(
         policies,
         controlConfig,
         nbd,
+        access,
         keys,
         engine == null ? XtsEngines.AUTO : engine);
   }

@@ -14,6 +14,7 @@ import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
 import io.filterd.inventory.InventoryException;
 import io.filterd.keys.KeyException;
+import io.filterd.nbd.Exports;
 import io.filterd.nbd.NbdServer;
 import io.filterd.vmdk.FormatException;
 import java.io.IOException;
@@ -196,9 +197,15 @@ public final class Host implements Operations, AutoCloseable {
     return reports.details(disk);
   }
 
-  /** The exports for the NBD server. */
+  /** The disks that are served. */
   Attachments attachments() {
     return attachments;
+  }
+
+  /** The exports for the NBD server. */
+  Exports exports() {
+    AccessRules access = config.access();
+    return access == null ? attachments : new ExportAccess(attachments, new LiveAccess(access));
   }
 
   /** What attaches disks. */

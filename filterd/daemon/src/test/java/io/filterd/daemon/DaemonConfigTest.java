@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -136,12 +137,83 @@ class DaemonConfigTest {
         .extracting(Listener::tlsMode)
         .containsExactly(null, Tls.Mode.ON, Tls.Mode.OFF);
 
-    Files.writeString(file, "version: 1\nnbd: {listen: [{unix: s, tls: on}, {unix: t, tls: of}]}\n");
+    Files.writeString(
+        file, "version: 1\nnbd: {listen: [{unix: s, tls: on}, {unix: t, tls: of}]}\n");
     OperationException failure =
         catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
     assertThat(failure.details())
         .hasSize(2)
         .anyMatch(detail -> detail.contains("listen[0].tls: on (expected: off, or certificates"));
+  }
+
+  @Test
+  void readsWhoMayUseWhat() throws Exception {
+    Path file =
+        Files.writeString(
+            folder.resolve("access.yaml"),
+            """
+            version: 1
+            nbd:
+              access:
+                - {tlsSubject: "CN=host1, O=Acme", exports: [vm1/*], allow: read-write}
+                - {pskIdentity: back*, allow: read-only}
+                - {unixUser: root, allow: read-write}
+                - {unixUser: 1000, exports: [vm2/disk?, vm3/*], allow: none}
+                - {anyone: true, exports: ["public/*"], allow: read-only}
+            """);
+
+    AccessRules access = DaemonConfig.load(file).access();
+
+    assertThat(access)
+        .isEqualTo(
+            new AccessRules(
+                file,
+                List.of(
+                    new AccessRule(
+                        new AccessRule.TlsSubject("CN=host1,O=Acme"),
+                        List.of("vm1/*"),
+                        AccessRule.Allow.READ_WRITE),
+                    new AccessRule(
+                        new AccessRule.PskIdentity("back*"),
+                        List.of("*"),
+                        AccessRule.Allow.READ_ONLY),
+                    new AccessRule(
+                        new AccessRule.UnixUser(0), List.of("*"), AccessRule.Allow.READ_WRITE),
+                    new AccessRule(
+                        new AccessRule.UnixUser(1000),
+                        List.of("vm2/disk?", "vm3/*"),
+                        AccessRule.Allow.NONE),
+                    new AccessRule(
+                        new AccessRule.Anyone(),
+                        List.of("public/*"),
+                        AccessRule.Allow.READ_ONLY))));
+  }
+
+  @Test
+  void tellsAllThatIsWrongWithWhoMayUseWhat() throws Exception {
+    Path file =
+        Files.writeString(
+            folder.resolve("access.yaml"),
+            """
+            version: 1
+            nbd:
+              access:
+                - {allow: read-only}
+                - {anyone: true, unixUser: root, allow: none}
+                - {tlsSubject: host1, allow: read-write}
+                - {unixUser: nobody-of-this-name, allow: read-write}
+                - {unixUser: 4294967296, allow: read-write}
+                - {anyone: false, exports: vm1, allow: writing}
+                - {anyone: true, exports: [[a]], user: 1}
+            """);
+
+    OperationException failure =
+        catchThrowableOfType(OperationException.class, () -> DaemonConfig.load(file));
+
+    assertThat(failure.details())
+        .hasSize(11)
+        .anyMatch(detail -> detail.contains(":4: ") && detail.contains("nbd.access[0]"))
+        .anyMatch(detail -> detail.contains("expected: a user of /etc/passwd"));
   }
 
   @Test
