@@ -547,7 +547,21 @@ final class Negotiation extends ByteToMessageDecoder {
   }
 
   private void open(ChannelHandlerContext ctx, String name, boolean toUse, Consumer<Opening> then) {
-    ask(ctx, answer -> sessions.open(name, client, toUse, answer), then);
+    this.<Opening>ask(
+        ctx,
+        answer -> sessions.open(name, client, toUse, answer),
+        opening -> {
+          boolean done = false;
+          try {
+            then.accept(opening);
+            done = true;
+          } finally {
+            // What the owner of the exports says of one may fail.
+            if (!done && state != State.ENDED && opening instanceof Opening.Opened(Hold hold)) {
+              sessions.close(hold);
+            }
+          }
+        });
   }
 
   /** Has another thread find something out, and goes on with its answer when that is here. */
