@@ -22,6 +22,9 @@ final class RunningFilterd implements AutoCloseable {
   static final Path HOME = Path.of("../..").toAbsolutePath().normalize();
   static final Path LAUNCHER = HOME.resolve("filterd/bin/filterd");
 
+  /** A file whose text goes into the configuration, behind {@code listen}. */
+  static final String MORE_OF_NBD = "nbd.more";
+
   /** What a command printed, and how it ended. */
   record Result(int exitCode, String output) {}
 
@@ -48,6 +51,7 @@ final class RunningFilterd implements AutoCloseable {
       Files.writeString(passphrase, "correct horse battery staple\n");
     }
     Path own = folder.resolve("policies");
+    Path more = folder.resolve(MORE_OF_NBD);
     return Files.writeString(
         folder.resolve("filterd.yaml"),
         """
@@ -55,10 +59,13 @@ final class RunningFilterd implements AutoCloseable {
         state: .
         policies: %s
         control: {socket: control.sock}
-        nbd: {listen: [{tcp: "127.0.0.1:%d"}, {unix: nbd.sock}]}
+        nbd: {listen: [{tcp: "127.0.0.1:%d"}, {unix: nbd.sock}]%s}
         keys: {providers: {native: {type: native, backup: waived}}}
         """
-            .formatted(Files.exists(own) ? own : HOME.resolve("conf/policies"), port));
+            .formatted(
+                Files.exists(own) ? own : HOME.resolve("conf/policies"),
+                port,
+                Files.exists(more) ? Files.readString(more).replace("\n", " ") : ""));
   }
 
   static int freePort() throws IOException {
