@@ -46,6 +46,9 @@ final class DescribedExtents {
 
   private static BlockDevice extent(Path path, ExtentLine line, List<String> warnings)
       throws IOException, BlockException {
+    if (line.access() == ExtentLine.Access.NOACCESS && isInFiles(line.type())) {
+      return new NoAccessExtent(path.toString(), line.byteOffset(), line.sizeBytes());
+    }
     return switch (line.type()) {
       case ZERO -> new ZeroExtent(line.sizeBytes());
       case FLAT, VMFS -> flat(path, line);
@@ -53,14 +56,23 @@ final class DescribedExtents {
       case VMFSSPARSE ->
           opened(path, line, file -> CowdTables.open(file, line.sectors(), warnings));
       case SESPARSE -> opened(path, line, file -> SeSparseTables.open(file, line.sectors()));
-      case VMFSRDM, VMFSRAW, VSANSPARSE ->
-          throw new FormatException(
-              path.toString(),
-              line.byteOffset(),
-              "extent type",
-              line.type().name(),
-              "FLAT, VMFS, SPARSE, VMFSSPARSE, SESPARSE or ZERO");
+      case VMFSRDM, VMFSRAW ->
+          throw badType(path, line, "an extent in a file; this one is on a device");
+      case VSANSPARSE ->
+          throw badType(path, line, "an extent in a file; this one is a vSAN object");
     };
+  }
+
+  private static boolean isInFiles(ExtentLine.Type type) {
+    return switch (type) {
+      case FLAT, VMFS, SPARSE, VMFSSPARSE, SESPARSE, ZERO -> true;
+      case VMFSRDM, VMFSRAW, VSANSPARSE -> false;
+    };
+  }
+
+  private static FormatException badType(Path path, ExtentLine line, String expected) {
+    return new FormatException(
+        path.toString(), line.byteOffset(), "extent type", line.type().name(), expected);
   }
 
   /** Makes the mapping of an open file. */

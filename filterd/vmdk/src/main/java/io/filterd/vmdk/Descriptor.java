@@ -211,6 +211,12 @@ public final class Descriptor {
     return value(key.toLowerCase(Locale.ROOT));
   }
 
+  /** Where the entry of a header key stands in the file; the text's start if it doesn't. */
+  long headerByteOffset(String key) {
+    Line line = entries.get(key.toLowerCase(Locale.ROOT));
+    return line == null ? byteOffset() : line.byteOffset();
+  }
+
   /** The value of the disk database's entry {@code ddb.<key>}, of whichever case. */
   public Optional<String> ddb(String key) throws FormatException {
     return value(ddbKey(key));
@@ -336,6 +342,11 @@ public final class Descriptor {
   /** An error at the entry {@code ddb.<key>} of this descriptor. */
   FormatException badDdb(String key, String actual, String expected) {
     return new FormatException(file, ddbByteOffset(key), DDB_PREFIX + key, actual, expected);
+  }
+
+  /** An error at the entry of a header key of this descriptor. */
+  FormatException badHeader(String key, String actual, String expected) {
+    return new FormatException(file, headerByteOffset(key), key, actual, expected);
   }
 
   @Override

@@ -97,7 +97,7 @@ public final class VmdkDisk implements AutoCloseable {
       throw ExtentFiles.notADisk(file, "descriptorOffset", 28, "0, an extent of a disk");
     }
     Descriptor descriptor = embedded(file, header);
-    checkReadable(descriptor);
+    ReadableKinds.check(descriptor);
     ExtentLine line = descriptor.extents().getFirst();
     if (descriptor.extents().size() > 1 || line.type() != ExtentLine.Type.SPARSE) {
       throw new FormatException(
@@ -106,6 +106,15 @@ public final class VmdkDisk implements AutoCloseable {
           "extents",
           descriptor.extents().size() + ", the first " + line.type(),
           "one SPARSE extent, as the descriptor is inside of it");
+    }
+    if (line.access() == ExtentLine.Access.NOACCESS
+        || (line.access() == ExtentLine.Access.RDONLY && access == Access.READ_WRITE)) {
+      throw new FormatException(
+          file.name(),
+          line.byteOffset(),
+          "extent access",
+          line.access().name(),
+          access == Access.READ_WRITE ? "RW, to write the disk" : "RW or RDONLY, to read it");
     }
     if (descriptor.sizeBytes() != header.capacityBytes()) {
       throw new FormatException(
@@ -163,19 +172,6 @@ public final class VmdkDisk implements AutoCloseable {
     return Descriptor.parse(file.name(), position, text);
   }
 
-  /** Refuses what is ciphertext of somebody else's. */
-  private static void checkReadable(Descriptor descriptor) throws FormatException {
-    if (descriptor.header("encryptionKeys").isPresent()
-        || descriptor.ddb("iofilters").filter(f -> f.contains("vmwarevmcrypt")).isPresent()) {
-      throw new FormatException(
-          descriptor.file(),
-          0,
-          "encryptionKeys",
-          "encrypted by VMware",
-          "a disk that VMware has decrypted first; its data format is not published");
-    }
-  }
-
   private static VmdkDisk openText(Path path, ExtentFile file, Access access)
       throws IOException, BlockException {
     if (file.sizeBytes() > Descriptor.LARGEST_TEXT_BYTES) {
@@ -186,7 +182,7 @@ public final class VmdkDisk implements AutoCloseable {
     byte[] text = new byte[bytes.flip().remaining()];
     bytes.get(text);
     Descriptor descriptor = Descriptor.parse(file.name(), 0, text);
-    checkReadable(descriptor);
+    ReadableKinds.check(descriptor);
     if (access == Access.READ_WRITE) {
       throw new FormatException(
           file.name(),

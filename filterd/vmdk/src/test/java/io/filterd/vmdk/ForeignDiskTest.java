@@ -143,7 +143,7 @@ class ForeignDiskTest {
         TestDisks.write(
             folder.resolve("a.vmdk"),
             descriptor(
-                    "custom",
+                    "twoGbMaxExtentFlat",
                     "RW 129 FLAT \"a b\"c-f001.vmdk\" 3",
                     "RW 7 ZERO",
                     "RW " + sparse.length / 512 + " SPARSE \"s.vmdk\"")

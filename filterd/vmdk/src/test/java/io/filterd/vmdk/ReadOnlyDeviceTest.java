@@ -86,7 +86,7 @@ class ReadOnlyDeviceTest {
           file.resolveSibling("s2.vmdk"), Arrays.copyOfRange(content, first, content.length));
       String text =
           descriptor(
-              "custom",
+              "twoGbMaxExtentFlat",
               "RW " + first / 512 + " FLAT \"f1.vmdk\" 0",
               "RW " + (content.length - first) / 512 + " SPARSE \"s2.vmdk\"");
       Files.write(file, text.getBytes(US_ASCII));
