@@ -16,56 +16,24 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.util.HexFormat;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Reads what VMware and others made. */
 class ForeignDiskTest {
-  private static final String GUEST_CONTENT = "802645027360247b4cc349b44fd8cca3";
-
   @TempDir Path folder;
 
-  @ParameterizedTest
-  @CsvSource({
-    "monolithicSparse, , " + GUEST_CONTENT,
-    "streamOptimized, , " + GUEST_CONTENT,
-    "streamOptimizedWithMarkers, , e1c8160423e47ace3632c1e41ca118a5",
-    "twoGbMaxExtentSparse, twoGbMaxExtentSparse-s001.vmdk, " + GUEST_CONTENT,
-    "monolithicFlat, monolithicFlat-flat.vmdk, " + GUEST_CONTENT,
-    "twoGbMaxExtentFlat, twoGbMaxExtentFlat-f001.vmdk, " + GUEST_CONTENT
-  })
-  void readsWhatVmwareMade(String name, String extent, String md5) throws Exception {
-    // A stream's own name is not the one in its descriptor: nobody may look for that.
-    Path file = TestDisks.write(folder.resolve(name + ".vmdk"), TestDisks.sample(name + ".vmdk"));
-    if (extent != null) {
-      byte[] bytes = TestDisks.sample(name.endsWith("Flat") ? "guest-content.raw" : extent);
-      TestDisks.write(folder.resolve(extent), bytes);
-    }
-
-    try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY)) {
-      byte[] digest = MessageDigest.getInstance("MD5").digest(TestDisks.contentOf(disk.link()));
-      assertThat(HexFormat.of().formatHex(digest)).isEqualTo(md5);
-      assertThat(disk.encryption()).isEmpty();
-    }
-  }
-
   @Test
-  void readsAVmfsDisk() throws Exception {
-    byte[] content = TestDisks.content(4096 * 512, new SplittableRandom(1));
-    Path file =
-        TestDisks.write(folder.resolve("vmfs_thick.vmdk"), TestDisks.sample("vmfs_thick.vmdk"));
-    TestDisks.write(folder.resolve("vmfs_thick-flat.vmdk"), content);
+  void readsAStreamWhoseNameIsNotTheOneInItsDescriptor() throws Exception {
+    Path file = TestDisks.write(folder.resolve("x.vmdk"), TestDisks.sample("streamOptimized.vmdk"));
 
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY)) {
-      assertThat(disk.descriptor().cid()).isEqualTo(0x0172e8a4);
-      assertThat(TestDisks.contentOf(disk.link())).isEqualTo(content);
+      assertThat(TestDisks.contentOf(disk.link())).isEqualTo(TestDisks.sample("guest-content.raw"));
+      assertThat(disk.encryption()).isEmpty();
     }
   }
 
