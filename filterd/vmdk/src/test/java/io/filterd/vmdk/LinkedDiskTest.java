@@ -28,6 +28,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -211,7 +212,8 @@ class LinkedDiskTest {
   }
 
   @Test
-  void servesManyWhileSnapshotsComeAndGo() throws Exception {
+  void servesManyWhileSnapshotsComeAndGo()
+      throws BlockException, ExecutionException, IOException, InterruptedException {
     Path file = make("disk.vmdk");
     AtomicBoolean stop = new AtomicBoolean();
     try (LinkedDisk disk = open(file);
