@@ -44,6 +44,7 @@ public final class Descriptor {
   private static final String DDB_PREFIX = "ddb.";
   private static final Pattern DDB_KEY = Pattern.compile("[A-Za-z0-9._-]{1,128}");
   private static final Pattern HEX_32_BITS = Pattern.compile("[0-9a-fA-F]{1,8}");
+  private static final Pattern EXTENT_SECTORS = Pattern.compile("^(\\s*\\S+\\s+)[0-9]+");
   private static final Pattern DECIMAL = Pattern.compile("[0-9]{1,19}");
   private static final Pattern ENCODING =
       Pattern.compile(
@@ -315,6 +316,20 @@ public final class Descriptor {
 
   private Descriptor rebuiltWithout(String key) {
     return rebuilt(lines.stream().filter(line -> !line.key().equals(key)).toList());
+  }
+
+  /** This descriptor with another size of its only extent, in sectors. */
+  Descriptor withExtentSectors(long sectors) {
+    List<Line> changed = new ArrayList<>(lines);
+    changed.replaceAll(
+        line ->
+            Line.isExtent(line.text().strip())
+                ? Line.of(
+                    EXTENT_SECTORS.matcher(line.text()).replaceFirst("$1" + sectors),
+                    line.ending(),
+                    line.byteOffset())
+                : line);
+    return rebuilt(changed);
   }
 
   /** This descriptor with the digits of the content id replaced by as many others. */

@@ -22,6 +22,10 @@ import java.util.function.UnaryOperator;
  */
 final class EmbeddedDescriptor implements DescriptorStore {
   private static final int DESCRIPTOR_OFFSET_AT = 28;
+  private static final int CAPACITY_AT = 12;
+  private static final int REDUNDANT_DIRECTORY_AT = 48;
+  private static final int DIRECTORY_AT = 56;
+  private static final int OVERHEAD_AT = 64;
   private static final int UNCLEAN_SHUTDOWN_AT = 72;
   private static final long INITIAL_CID = 0xffff_fffeL;
   private static final String LONG_CONTENT_ID = "longContentID";
@@ -95,8 +99,38 @@ final class EmbeddedDescriptor implements DescriptorStore {
     current = current.withCidDigits(cid);
   }
 
-  /** Marks the file as closed; to be called when all else is durable. */
+  /**
+   * Makes the extent larger: one sector switches the capacity, the places of the tables and the
+   * descriptor. A crash leaves all as it was, or all changed.
+   *
+   * @param grown the header with what changes; the tables it names are durable
+   */
+  synchronized void grow(SparseExtentHeader grown) throws BlockException {
+    Descriptor next = current.withExtentSectors(grown.capacitySectors());
+    ByteBuffer old = ByteBuffer.allocate(header.capacity()).put(header.clear()).flip();
+    boolean switched = false;
+    try {
+      header
+          .putLong(CAPACITY_AT, grown.capacitySectors())
+          .putLong(REDUNDANT_DIRECTORY_AT, grown.redundantDirectoryOffset())
+          .putLong(DIRECTORY_AT, grown.directoryOffset())
+          .putLong(OVERHEAD_AT, grown.overheadSectors());
+      switchTo(next, true);
+      switched = true;
+    } finally {
+      if (!switched) {
+        header.clear().put(old).clear();
+      }
+    }
+  }
+
+  boolean hasTwoSlots() {
+    return twoSlots;
+  }
+
+  /** Marks the file as closed, once all else is durable: given back space too, or it leaks. */
   synchronized void endChanges() throws BlockException {
+    file.sync();
     writeHeader(current.byteOffset() / SECTOR_BYTES, false);
     file.sync();
   }

@@ -46,6 +46,16 @@ final class GrainSpace {
     return new Run(first, count);
   }
 
+  /** Whether a grain is in use. */
+  boolean isUsed(int grain) {
+    return used.get(grain);
+  }
+
+  /** Makes grains those of metadata: in use, and never given back. */
+  void reserve(int first, int end) {
+    used.set(first, end);
+  }
+
   /** Makes grains free for the next who takes. */
   void giveBack(int first, int count) {
     used.clear(first, first + count);

@@ -59,18 +59,21 @@ final class SparseLink implements BlockDevice {
 
   private final ExtentFile file;
   private final EmbeddedDescriptor descriptor;
-  private final GrainTables tables;
-  private final int[] tableSectors;
-  private final int[] redundantTableSectors;
-  private final SparseReader reader;
   private final RangeLock ranges;
-  private final DeviceInfo info;
-  private final long sizeBytes;
   private final int grainBytes;
   private final int grainSectors;
 
   /** The entry of a grain that was zeroed or trimmed: 0, or the mark of zeros. */
   private final long zeroEntry;
+
+  // What growth changes, while it holds all ranges and the lock of commits.
+  private SparseExtentHeader header;
+  private GrainTables tables;
+  private int[] tableSectors;
+  private int[] redundantTableSectors;
+  private SparseReader reader;
+  private volatile long sizeBytes;
+  private volatile DeviceInfo info;
 
   /** Counts completed changes. */
   private final AtomicLong changes = new AtomicLong();
@@ -105,26 +108,37 @@ final class SparseLink implements BlockDevice {
       ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, TableScan scan) {
     this.file = file;
     this.descriptor = descriptor;
+    this.header = header;
     this.sizeBytes = header.capacityBytes();
     this.grainBytes = header.grainBytes();
     this.grainSectors = header.grainSectors();
     this.tableSectors = scan.tables();
     this.redundantTableSectors = scan.redundantTables();
-    this.tables =
-        new GrainTables(
-            file,
-            header,
-            index -> Integer.toUnsignedLong(tableSectors[index]),
-            SparseLayout.FILE_LIMIT_SECTORS,
-            CACHE_LIMIT_TABLES);
+    this.tables = newTables(header, tableSectors);
     this.space =
         new GrainSpace(
             file.name(), scan.used(), (int) (SparseLayout.FILE_LIMIT_SECTORS / grainSectors));
     this.reader = new SparseReader(file, tables);
     this.ranges = new RangeLock(grainBytes);
     this.marked = header.uncleanShutdown();
-    boolean marksZeros = header.hasZeroGrains() && header.version() >= 2;
-    this.zeroEntry = marksZeros ? GrainTables.ZERO_ENTRY : 0;
+    this.zeroEntry = marksZeros(header) ? GrainTables.ZERO_ENTRY : 0;
+    this.info = newInfo(sizeBytes);
+  }
+
+  private static boolean marksZeros(SparseExtentHeader of) {
+    return of.hasZeroGrains() && of.version() >= 2;
+  }
+
+  private GrainTables newTables(SparseExtentHeader of, int[] sectors) {
+    return new GrainTables(
+        file,
+        of,
+        index -> Integer.toUnsignedLong(sectors[index]),
+        SparseLayout.FILE_LIMIT_SECTORS,
+        CACHE_LIMIT_TABLES);
+  }
+
+  private DeviceInfo newInfo(long bytes) {
     Set<Capability> capabilities =
         EnumSet.of(
             Capability.WRITE,
@@ -134,15 +148,14 @@ final class SparseLink implements BlockDevice {
             Capability.TRACKS_ZEROS,
             Capability.PARTIAL_ALLOCATION,
             Capability.MULTIPLE_CONNECTIONS);
-    if (marksZeros) {
+    if (marksZeros(header)) {
       capabilities.add(Capability.MARKS_ZEROS);
     }
-    this.info =
-        new DeviceInfo(
-            sizeBytes,
-            new BlockSizes(MINIMUM_BLOCK_BYTES, PREFERRED_BLOCK_BYTES, LARGEST_REQUEST_BYTES),
-            grainBytes,
-            capabilities);
+    return new DeviceInfo(
+        bytes,
+        new BlockSizes(MINIMUM_BLOCK_BYTES, PREFERRED_BLOCK_BYTES, LARGEST_REQUEST_BYTES),
+        grainBytes,
+        capabilities);
   }
 
   /**
@@ -594,6 +607,128 @@ final class SparseLink implements BlockDevice {
       takeBack(new GrainSpace.Run(first, end - first));
       first = free.nextSetBit(end);
     }
+  }
+
+  /**
+   * Makes the disk larger, also while it is in use: requests wait. What is new reads as zeros. A
+   * crash leaves the old size or the new one.
+   *
+   * @throws BlockException with {@code NOT_SUPPORTED} if the file was made by others
+   */
+  void grow(long newSizeBytes) throws BlockException {
+    if (!descriptor.hasTwoSlots()) {
+      throw new BlockException(
+          Reason.NOT_SUPPORTED,
+          file.name() + ": others have made it: import it into a new disk to make it larger");
+    }
+    long everything = (long) grainBytes * Long.SIZE; // A unit of each of the locks.
+    ranges.lockExclusive(0, everything, Blocking.ALLOWED);
+    commitLock.lock();
+    try {
+      beginChanges();
+      growLocked(newSizeBytes / SECTOR_BYTES);
+    } finally {
+      commitLock.unlock();
+      ranges.unlockExclusive(0, everything);
+    }
+  }
+
+  private void growLocked(long capacitySectors) throws BlockException {
+    commit(); // So that the tables in the file are those in memory.
+    if (SparseExtentHeader.tableCount(capacitySectors, grainSectors) == header.tableCount()) {
+      clearBehindEnd();
+      SparseExtentHeader grown = SparseGrowth.withCapacity(header, capacitySectors);
+      descriptor.grow(grown);
+      useGrown(grown, tableSectors, redundantTableSectors);
+      return;
+    }
+    SparseGrowth growth = SparseGrowth.of(header, capacitySectors);
+    BitSet room = new BitSet();
+    boolean grown = false;
+    try {
+      makeRoom(growth.firstGrain(), growth.endGrain(), room);
+      commit(); // Now no table names a grain there.
+      clearBehindEnd();
+      growth.write(file, tableSectors);
+      descriptor.grow(growth.header());
+      grown = true;
+    } finally {
+      if (!grown) {
+        giveUp(room);
+      }
+    }
+    useGrown(growth.header(), growth.tables(), growth.redundantTables());
+    growth.punchOldSet(file);
+  }
+
+  /**
+   * Moves the grains in a range of the file to other places, and lets nobody have theirs.
+   *
+   * @param room is told which grains of the file are in nobody's use any more
+   */
+  private void makeRoom(int first, int end, BitSet room) throws BlockException {
+    boolean any = false;
+    tables.lock.lock();
+    try {
+      for (int grain = first; grain < end; grain++) {
+        boolean used = space.isUsed(grain);
+        room.set(grain, !used);
+        any |= used;
+      }
+      space.reserve(first, end);
+    } finally {
+      tables.lock.unlock();
+    }
+    ByteBuffer content = ByteBuffer.allocateDirect(grainBytes);
+    for (long at = 0; any && at < sizeBytes; at += grainBytes) {
+      long place = tables.locate(at, Blocking.ALLOWED);
+      if (place > 0 && place / grainBytes < end) {
+        content.clear().limit((int) Math.min(grainBytes, file.sizeBytes() - place));
+        file.read(place, content, Blocking.ALLOWED);
+        GrainSpace.Run run = take(1);
+        file.write((long) run.first() * grainBytes, content.flip(), Blocking.ALLOWED);
+        tables.lock.lock();
+        try {
+          tables.set(
+              at / grainBytes,
+              1,
+              (long) run.first() * grainSectors,
+              sector -> room.set((int) (sector / grainSectors)));
+        } finally {
+          tables.lock.unlock();
+        }
+      }
+    }
+  }
+
+  /** Gives up grains of the file: the next commit makes them free. */
+  private void giveUp(BitSet grains) {
+    tables.lock.lock();
+    try {
+      givenUp.or(grains);
+    } finally {
+      tables.lock.unlock();
+    }
+  }
+
+  /** Makes zeros of what the last grain has behind the disk's end: it is about to be seen. */
+  private void clearBehindEnd() throws BlockException {
+    long rest = sizeBytes % grainBytes;
+    long place = rest == 0 ? 0 : tables.locate(sizeBytes - rest, Blocking.ALLOWED);
+    if (place > 0) {
+      Zeros.write(file, place + rest, grainBytes - rest);
+      file.sync();
+    }
+  }
+
+  private void useGrown(SparseExtentHeader grown, int[] sectors, int[] redundantSectors) {
+    header = grown;
+    tableSectors = sectors;
+    redundantTableSectors = redundantSectors;
+    tables = newTables(grown, sectors);
+    reader = new SparseReader(file, tables);
+    sizeBytes = grown.capacityBytes();
+    info = newInfo(sizeBytes);
   }
 
   /** Commits, marks the file as cleanly closed, and releases it; it is released in any case. */

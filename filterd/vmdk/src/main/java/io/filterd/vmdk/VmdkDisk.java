@@ -4,6 +4,7 @@ import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
+import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import io.filterd.block.file.AtomicFile;
 import io.filterd.block.file.BlockFile;
@@ -283,6 +284,42 @@ public final class VmdkDisk implements AutoCloseable {
     } catch (FormatException e) {
       throw new IllegalArgumentException("the change breaks the entries of the encryption", e);
     }
+  }
+
+  /**
+   * Makes the disk larger; the disk may be in use. What is new reads as zeros. A crash leaves the
+   * old size or the new one; when this returns the new one is durable. {@link #link} has the new
+   * size at once; what stands in front of it and has looked at the size before goes on with that.
+   *
+   * @param sizeBytes a multiple of 512, larger than the disk is
+   * @throws IllegalArgumentException if it is not, or is larger than disks can be
+   * @throws BlockException with {@code NOT_SUPPORTED} if the disk is of a kind that can't grow:
+   *     only monolithicSparse disks that were made here can
+   */
+  public synchronized void grow(long sizeBytes) throws BlockException {
+    long before = link.info().sizeBytes();
+    if (sizeBytes % SECTOR_BYTES != 0
+        || sizeBytes <= before
+        || sizeBytes > SparseLayout.LARGEST_DISK_BYTES) {
+      throw new IllegalArgumentException(
+          "sizeBytes: "
+              + sizeBytes
+              + " (expected: a multiple of 512, larger than the disk's "
+              + before
+              + ", at most "
+              + SparseLayout.LARGEST_DISK_BYTES
+              + ")");
+    }
+    if (!(link instanceof SparseLink sparse)) {
+      throw new BlockException(
+          Reason.NOT_SUPPORTED,
+          store.current().file()
+              + ": "
+              + format()
+              + ", or open for reading only (expected: monolithicSparse, open for writing, to"
+              + " grow; import it into a new disk)");
+    }
+    sparse.grow(sizeBytes);
   }
 
   /** Closes the mapping and the files. */

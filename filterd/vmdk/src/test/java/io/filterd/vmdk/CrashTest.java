@@ -31,6 +31,11 @@ class CrashTest {
   // The last grain is cut short by the disk's end.
   private static final int DISK_BYTES = (12 << 16) + (5 << 9);
   private static final int SECTORS = DISK_BYTES / SECTOR_BYTES;
+  // Of a disk that has grown only what was there is written: the rest is zeros. A disk of 32 MiB
+  // has one table.
+  private static final long[] GROWN_BYTES = {
+    DISK_BYTES, DISK_BYTES + (3 << 9), 64L << 20, (64L << 20) + 512, 1L << 30, 3L << 30
+  };
   private static final String COUNTER = "test.counter";
 
   /** What a sector was to hold, from when in the log on, and whether that failed. 0: zeros. */
@@ -56,6 +61,8 @@ class CrashTest {
     private final List<Durable> durables = new ArrayList<>();
     private final List<Version> counters = new ArrayList<>();
     private final List<Rewrite> rewrites = new ArrayList<>();
+    private final List<Version> sizes = new ArrayList<>(List.of(new Version(0, 0)));
+    private final List<Rewrite> growths = new ArrayList<>();
     private long content;
 
     History(SplittableRandom random) throws IOException, BlockException {
@@ -142,6 +149,16 @@ class CrashTest {
       }
     }
 
+    /** Makes the disk larger, if it can get larger. */
+    void grow() throws BlockException {
+      int next = (int) sizes.getLast().content() + 1;
+      if (next < GROWN_BYTES.length) {
+        sizes.add(new Version(next, file.logSize()));
+        disk.grow(GROWN_BYTES[next]);
+        growths.add(new Rewrite(file.logSize(), next));
+      }
+    }
+
     private void note(int sector, long what) {
       sectors.get(sector).add(new Version(what, file.logSize()));
     }
@@ -196,10 +213,34 @@ class CrashTest {
       assertThat(counters.subList(oldestCounter, counters.size()))
           .as("%s: descriptor", what)
           .anyMatch(v -> v.content() == counter && v.startedAt() <= cut);
+      long size = reopened.link().info().sizeBytes();
+      int oldestSize =
+          growths.stream().filter(r -> r.at() <= cut).mapToInt(Rewrite::version).max().orElse(0);
+      assertThat(sizes.subList(oldestSize, sizes.size()))
+          .as("%s: size %d", what, size)
+          .anyMatch(v -> GROWN_BYTES[(int) v.content()] == size && v.startedAt() <= cut);
       ByteBuffer bytes = ByteBuffer.allocateDirect(DISK_BYTES);
       reopened.link().read(0, bytes, Blocking.ALLOWED);
       checkContent(bytes, cut, what);
+      if (size > DISK_BYTES) {
+        ByteBuffer behind = ByteBuffer.allocateDirect((int) Math.min(size - DISK_BYTES, 1 << 16));
+        reopened.link().read(DISK_BYTES, behind, Blocking.ALLOWED);
+        assertThat(Zeros.isAll(behind.flip())).as("%s: behind the old end", what).isTrue();
+      }
       reopened.close();
+      checkFile(left, what);
+    }
+
+    /** The second oracle: what was opened and closed again has no errors and lost no space. */
+    private static void checkFile(CrashFile left, String what) throws IOException, BlockException {
+      try (Inspection inspection = Inspection.of(Path.of("crash.vmdk"), Access.READ_ONLY, left)) {
+        assertThat(inspection.report().findings())
+            .as(what)
+            .allMatch(finding -> finding.severity() == Finding.Severity.WARNING);
+        assertThat(inspection.report().findings())
+            .as(what)
+            .allMatch(finding -> finding.field().equals("spare descriptor slot"));
+      }
     }
 
     private void checkContent(ByteBuffer bytes, int cut, String what) {
@@ -248,6 +289,7 @@ class CrashTest {
   @Test
   void leavesOldOrNewOrZerosWhereverItIsCutOff() throws Exception {
     SplittableRandom random = new SplittableRandom(SEED);
+    int cuts = 0;
     for (int round = 0; round < 4; round++) {
       History history = new History(random.split());
       for (int life = 0; life < 4; life++) {
@@ -255,18 +297,45 @@ class CrashTest {
         history.restart();
       }
       history.close();
-      CrashFile file = history.file();
-      for (int cut = 0; cut <= file.logSize(); cut++) {
-        String what = "seed " + SEED + ", round " + round + ", cut " + cut;
-        history.check(new CrashFile(file.killedAfter(cut)), cut, what + ", killed");
-        CrashFile left = new CrashFile(file.lostPowerAfter(cut, random));
-        history.check(left, cut, what + ", power lost");
-        // The repair itself, and the close after it, may be cut off as well.
-        int again = random.nextInt(left.logSize() + 1);
-        CrashFile leftAgain = new CrashFile(left.lostPowerAfter(again, random));
-        history.check(leftAgain, cut, what + ", power lost again after " + again);
-      }
+      cuts += checkCuts(history, random, "round " + round);
     }
+    assertThat(cuts).isGreaterThan(2000);
+  }
+
+  @Test
+  void leavesTheOldSizeOrTheNewOneWhereverItIsCutOff() throws Exception {
+    SplittableRandom random = new SplittableRandom(SEED);
+    History history = new History(random.split());
+    for (int life = 0; life < 2; life++) {
+      for (int i = 0; i < 3; i++) {
+        history.play(6);
+        history.grow();
+      }
+      history.play(3);
+      history.restart();
+    }
+    history.close();
+    assertThat(history.sizes).hasSize(GROWN_BYTES.length);
+    assertThat(checkCuts(history, random, "growth")).isGreaterThan(200);
+  }
+
+  /** Cuts a history everywhere; how often. */
+  private static int checkCuts(History history, SplittableRandom random, String name)
+      throws IOException, BlockException {
+    CrashFile file = history.file();
+    int cuts = 0;
+    for (int cut = 0; cut <= file.logSize(); cut++) {
+      String what = "seed " + SEED + ", " + name + ", cut " + cut;
+      history.check(new CrashFile(file.killedAfter(cut)), cut, what + ", killed");
+      CrashFile left = new CrashFile(file.lostPowerAfter(cut, random));
+      history.check(left, cut, what + ", power lost");
+      // The repair itself, and the close after it, may be cut off as well.
+      int again = random.nextInt(left.logSize() + 1);
+      CrashFile leftAgain = new CrashFile(left.lostPowerAfter(again, random));
+      history.check(leftAgain, cut, what + ", power lost again after " + again);
+      cuts += 3;
+    }
+    return cuts;
   }
 
   @Test
