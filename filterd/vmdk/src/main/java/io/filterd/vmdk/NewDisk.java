@@ -18,8 +18,17 @@ final class NewDisk {
   /** Makes an empty file an empty disk. */
   static void write(ExtentFile file, Path path, CreateOptions options)
       throws FormatException, BlockException {
-    SparseLayout layout = new SparseLayout(options.sizeBytes() / SECTOR_BYTES);
-    write(file, layout, layout.header(), descriptor(path, options));
+    write(file, new SparseLayout(options.sizeBytes() / SECTOR_BYTES), descriptor(path, options));
+  }
+
+  /** Makes an empty file an empty disk with this descriptor, which gets our two slots. */
+  static void write(ExtentFile file, SparseLayout layout, Descriptor anywhere)
+      throws BlockException {
+    Descriptor descriptor =
+        anywhere
+            .withDdb(SparseLayout.SLOTS_KEY, SparseLayout.SLOTS)
+            .at((long) SparseLayout.FIRST_SLOT * SECTOR_BYTES);
+    write(file, layout, layout.header(), descriptor);
   }
 
   /** Makes an empty file a sparse extent without grains. */
