@@ -43,6 +43,9 @@ public final class StreamWriter {
   /** More would only wait for the one that reads. */
   private static final int MOST_THREADS = 8;
 
+  /** The listener may be far away: it is told once for so many bytes. */
+  private static final long TOLD_BYTES = 1 << 20;
+
   private static final int FIRST_GRAIN_SECTOR = 128;
   private static final int TYPE_END = 0;
   private static final int TYPE_TABLE = 1;
@@ -186,6 +189,7 @@ public final class StreamWriter {
             threadCount, Thread.ofPlatform().daemon().name("compress-", 0).factory())) {
       long at = 0;
       while (at < total) {
+        long before = at;
         long hole = holeBytes(source, at, total);
         if (hole > 0) {
           at += hole;
@@ -204,7 +208,8 @@ public final class StreamWriter {
           }
           at = Math.min(at + GRAIN_BYTES, total);
         }
-        if (!listener.at(at, total)) {
+        boolean told = at / TOLD_BYTES != before / TOLD_BYTES || at == total;
+        if (told && !listener.at(at, total)) {
           return false;
         }
       }
