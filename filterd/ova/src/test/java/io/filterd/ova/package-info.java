@@ -1,0 +1,5 @@
+/** Tests of the packages of VMs. */
+@NullMarked
+package io.filterd.ova;
+
+import org.jspecify.annotations.NullMarked;
