@@ -24,6 +24,7 @@ import io.filterd.vmdk.CreateOptions;
 import io.filterd.vmdk.DiskCopy;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.Locker;
+import io.filterd.vmdk.StreamWriter;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -91,8 +92,7 @@ final class DiskContents {
   }
 
   /** Where a new disk goes; nothing must be there. */
-  private Path newDisk(DiskName name, @Nullable String file)
-      throws OperationException, IOException {
+  Path newDisk(DiskName name, @Nullable String file) throws OperationException, IOException {
     if (inventory.disk(name).isPresent()) {
       throw new OperationException(Code.CONFLICT, "disk " + name + " exists already");
     }
@@ -182,24 +182,14 @@ final class DiskContents {
     try {
       Path file = newDisk(name, request.file());
       try (BlockDevice from = openSource(source, request.sourceFormat())) {
-        long sizeBytes = Math.ceilDiv(from.info().sizeBytes(), 512L) * 512;
-        make(name, file, sizeBytes, request.policy(), request.withoutBackup());
-        boolean complete = false;
-        try {
-          boolean copied;
-          try (DiskStack stack = opener.open(name, file)) {
-            copied = DiskCopy.copy(from, stack.device(), progress::at);
-          }
-          complete = copied; // Only what is closed is there.
-        } finally {
-          if (!complete) {
-            Files.deleteIfExists(file);
-          }
-        }
-        if (!complete) {
-          throw new OperationException(
-              Code.CANCELLED, "import of " + name + " was stopped; nothing is left of it");
-        }
+        long sizeBytes = from.info().sizeBytes();
+        makeFilled(
+            name,
+            file,
+            sizeBytes,
+            from,
+            new NewPolicy(request.policy(), request.withoutBackup()),
+            progress);
       }
       return add(name, file);
     } finally {
@@ -207,14 +197,49 @@ final class DiskContents {
     }
   }
 
+  /** The policy of a new disk, and whether its keys need no backup. */
+  record NewPolicy(String name, boolean withoutBackup) {}
+
+  /** Makes a disk with the content of a device; leaves nothing if it can't be had whole. */
+  void makeFilled(
+      DiskName name,
+      Path file,
+      long sizeBytes,
+      BlockDevice from,
+      NewPolicy policy,
+      Progress progress)
+      throws OperationException, KeyException, BlockException, IOException {
+    makeEmpty(name, file, sizeBytes, policy);
+    boolean complete = false;
+    try {
+      boolean copied;
+      try (DiskStack stack = opener.open(name, file)) {
+        copied = DiskCopy.copy(from, stack.device(), progress::at);
+      }
+      complete = copied; // Only what is closed is there.
+    } finally {
+      if (!complete) {
+        Files.deleteIfExists(file);
+      }
+    }
+    if (!complete) {
+      throw new OperationException(
+          Code.CANCELLED, "import of " + name + " was stopped; nothing is left of it");
+    }
+  }
+
+  /** Makes an empty disk of at least this size. */
+  void makeEmpty(DiskName name, Path file, long sizeBytes, NewPolicy policy)
+      throws OperationException, KeyException, BlockException, IOException {
+    long wholeSectors = Math.ceilDiv(sizeBytes, 512L) * 512;
+    make(name, file, wholeSectors, policy.name(), policy.withoutBackup());
+  }
+
   private static BlockDevice openSource(Path file, String format)
       throws OperationException, IOException, BlockException {
-    return switch (format) {
-      case "vmdk" -> new Chain(List.of(openPlain(file).link()));
-      case "raw" -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
-      default ->
-          throw new OperationException(
-              Code.INVALID, "format: " + format + " (expected: vmdk or raw)");
+    return switch (DiskFormat.parse(format)) {
+      case VMDK, STREAM -> new Chain(List.of(openPlain(file).link()));
+      case RAW -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
     };
   }
 
@@ -247,56 +272,52 @@ final class DiskContents {
     if (Files.exists(target)) {
       throw new OperationException(Code.CONFLICT, target + " exists already: name another");
     }
-    Optional<Attachments.Use> attached = attachments.use(name);
-    if (attached.isPresent()) {
-      try (Attachments.Use use = attached.get()) {
-        copyOut(name, use.stack().device(), target, request.targetFormat(), progress);
-      }
-    } else {
-      changes.lock();
-      try (DiskStack stack = opener.open(name, Path.of(record.file()))) {
-        copyOut(name, stack.device(), target, request.targetFormat(), progress);
-      } finally {
-        changes.unlock();
-      }
-    }
+    DiskFormat format = DiskFormat.parse(request.targetFormat());
+    read(record, content -> copyOut(name, content, target, format, progress));
     return new Results.Done(
         "Exported " + name + " to " + target + ". The file holds the disk's content in the clear.");
   }
 
-  private static void copyOut(
-      DiskName name, BlockDevice from, Path target, String format, Progress progress)
-      throws OperationException, BlockException, IOException {
-    BlockDevice opened = openTarget(target, format, from.info().sizeBytes());
-    boolean complete = false;
-    try {
-      boolean copied;
-      try (BlockDevice to = opened) {
-        copied = DiskCopy.copy(from, to, progress::at);
+  /** What is done with a disk's content. */
+  @FunctionalInterface
+  interface Reading {
+    /** Reads what it needs. */
+    void read(BlockDevice content) throws OperationException, BlockException, IOException;
+  }
+
+  /** Opens the content of a disk, attached or not, to be read. */
+  void read(DiskRecord record, Reading reading)
+      throws OperationException, KeyException, BlockException, IOException {
+    Optional<Attachments.Use> attached = attachments.use(record.name());
+    if (attached.isPresent()) {
+      try (Attachments.Use use = attached.get()) {
+        reading.read(use.stack().device());
       }
-      complete = copied; // Only what is closed is there.
-    } finally {
-      if (!complete) {
-        Files.deleteIfExists(target);
-      }
+      return;
     }
+    changes.lock();
+    try (DiskStack stack = opener.open(record.name(), Path.of(record.file()))) {
+      reading.read(stack.device());
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  private static void copyOut(
+      DiskName name, BlockDevice from, Path target, DiskFormat format, Progress progress)
+      throws OperationException, BlockException, IOException {
+    boolean complete =
+        switch (format) {
+          case VMDK -> {
+            CreateOptions options = CreateOptions.ofSize(from.info().sizeBytes());
+            yield DiskCopy.toVmdk(from, target, options, progress::at);
+          }
+          case STREAM -> StreamWriter.toFile(from, target, progress::at);
+          case RAW -> DiskCopy.toRaw(from, target, progress::at);
+        };
     if (!complete) {
       throw new OperationException(
           Code.CANCELLED, "export of " + name + " was stopped; nothing is left of it");
     }
-  }
-
-  private static BlockDevice openTarget(Path target, String format, long sizeBytes)
-      throws OperationException, IOException, BlockException {
-    return switch (format) {
-      case "vmdk" -> {
-        VmdkDisk.create(target, CreateOptions.ofSize(sizeBytes));
-        yield VmdkDisk.open(target, Access.READ_WRITE).link();
-      }
-      case "raw" -> FileDevice.create(target, sizeBytes);
-      default ->
-          throw new OperationException(
-              Code.INVALID, "format: " + format + " (expected: vmdk or raw)");
-    };
   }
 }

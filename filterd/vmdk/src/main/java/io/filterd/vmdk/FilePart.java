@@ -66,6 +66,16 @@ final class FilePart implements ExtentFile {
   }
 
   @Override
+  public long nextData(long position, long end) throws BlockException {
+    return whole.nextData(start + position, start + end) - start;
+  }
+
+  @Override
+  public long nextHole(long position, long end) throws BlockException {
+    return whole.nextHole(start + position, start + end) - start;
+  }
+
+  @Override
   public void punchHole(long position, long length) throws BlockException {
     throw readOnly();
   }

@@ -7,6 +7,8 @@ import io.filterd.daemon.control.Requests;
 import io.filterd.inventory.ServeOptions;
 import io.filterd.inventory.ServeOptions.Mode;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
@@ -109,7 +111,8 @@ final class DiskCommand {
     @Option(
         names = {"-F", "--format"},
         paramLabel = "vmdk|raw",
-        description = "What the source is; never guessed. Default: ${DEFAULT-VALUE}.")
+        description =
+            "What the source is; never guessed. A stream is a vmdk. Default: ${DEFAULT-VALUE}.")
     private String format = "vmdk";
 
     @Mixin private NewDisk target = new NewDisk();
@@ -133,7 +136,7 @@ final class DiskCommand {
   @Command(
       name = "export",
       description = "Write a disk's content, in the clear, to a new file.",
-      footer = {"", "Example: filterd disk export vm1/disk0 copy.raw --format raw"})
+      footer = {"", "Example: filterd disk export vm1/disk0 copy.vmdk --format stream"})
   static final class Export implements Callable<Integer> {
     @Mixin private Common common = new Common();
 
@@ -145,8 +148,11 @@ final class DiskCommand {
 
     @Option(
         names = {"-F", "--format"},
-        paramLabel = "vmdk|raw",
-        description = "What to make. Default: ${DEFAULT-VALUE}.")
+        paramLabel = "vmdk|stream|raw",
+        completionCandidates = Formats.class,
+        description =
+            "What to make: a thin VMDK (monolithicSparse), a compressed one (streamOptimized), or"
+                + " the content itself. Default: ${DEFAULT-VALUE}.")
     private String format = "vmdk";
 
     @Override
@@ -154,6 +160,15 @@ final class DiskCommand {
       Requests.ExportDisk request = new Requests.ExportDisk(name, Common.absolute(target), format);
       common.output().print(common.call(Operation.DISK_EXPORT, request, "export " + name));
       return 0;
+    }
+  }
+
+  /** What the shell offers to complete. */
+  static final class Formats extends ArrayList<String> {
+    private static final long serialVersionUID = 1L;
+
+    Formats() {
+      super(List.of("vmdk", "stream", "raw", "monolithicSparse", "streamOptimized"));
     }
   }
 
