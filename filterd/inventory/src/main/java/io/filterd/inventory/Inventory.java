@@ -176,6 +176,22 @@ public final class Inventory implements AutoCloseable {
     put(disks, disk.name(), disk);
   }
 
+  /** Adds or replaces disks, all of them or none; durable when this returns. */
+  public synchronized void putAll(List<DiskRecord> changed) throws IOException {
+    TreeMap<DiskName, DiskRecord> before = new TreeMap<>(disks);
+    boolean stored = false;
+    try {
+      changed.forEach(disk -> disks.put(disk.name(), disk));
+      store();
+      stored = true;
+    } finally {
+      if (!stored) {
+        disks.clear();
+        disks.putAll(before);
+      }
+    }
+  }
+
   /** Nothing is remembered that could not be stored: a restart would forget it. */
   private <K, V> void put(Map<K, V> records, K name, V changed) throws IOException {
     Optional<V> before = Optional.ofNullable(records.put(name, changed));

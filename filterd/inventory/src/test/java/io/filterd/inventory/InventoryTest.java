@@ -83,6 +83,25 @@ class InventoryTest {
   }
 
   @Test
+  void keepsAllOrNoneOfSeveralDisks() throws Exception {
+    DiskRecord second =
+        new DiskRecord(new DiskName("vm1", "disk1"), "/disks/vm1/disk1.vmdk", false);
+    try (Inventory inventory = Inventory.open(folder)) {
+      Path inTheWay = Files.createDirectory(folder.resolve("inventory.json.new"));
+      assertThatThrownBy(() -> inventory.putAll(List.of(DISK, second)))
+          .isInstanceOf(IOException.class);
+      assertThat(inventory.disks()).isEmpty();
+
+      Files.delete(inTheWay);
+      inventory.putAll(List.of(DISK, second));
+    }
+
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.disks()).containsExactly(DISK, second);
+    }
+  }
+
+  @Test
   void refusesASecondOpener() throws Exception {
     try (Inventory inventory = Inventory.open(folder)) {
       assertThat(inventory.disks()).isEmpty();
