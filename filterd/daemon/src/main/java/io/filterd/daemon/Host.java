@@ -66,6 +66,7 @@ public final class Host implements Operations, AutoCloseable {
     this.contents = new DiskContents(config, inventory, folder, keys, opener, attachments, changes);
     this.serving =
         new DiskServing(config.control().socket(), inventory, keys, opener, attachments, changes);
+    VmContents vms = new VmContents(inventory, attachments, contents, reports, changes);
     this.connections = new Connections(config.control().socket());
     this.policies = new Policies(folder, attachments, changes);
     this.providers = new Providers(config.keys(), keys);
@@ -91,6 +92,9 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.DISK_UNMARK, (arguments, progress) -> tracked.unmark(arguments));
     on(Operation.DISK_POINTS, (arguments, progress) -> tracked.points(arguments));
     on(Operation.DISK_CHANGES, (arguments, progress) -> tracked.changes(arguments));
+    on(Operation.VM_LIST, (arguments, progress) -> vms.list());
+    on(Operation.VM_EXPORT, vms::export);
+    on(Operation.VM_IMPORT, vms::importVm);
     on(Operation.CONNECTION_LIST, (arguments, progress) -> connections.list());
     on(Operation.CONNECTION_INFO, (arguments, progress) -> connections.details(arguments.id()));
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
@@ -121,6 +125,9 @@ public final class Host implements Operations, AutoCloseable {
         Operation.DISK_UNMARK,
         Operation.DISK_POINTS,
         Operation.DISK_CHANGES,
+        Operation.VM_LIST,
+        Operation.VM_EXPORT,
+        Operation.VM_IMPORT,
         Operation.CONNECTION_LIST,
         Operation.CONNECTION_INFO,
         Operation.POLICY_LIST,

@@ -30,6 +30,7 @@ final class Filterd {
     COMMANDS.put("serve", Serve::new);
     COMMANDS.put("demo", Demo::new);
     COMMANDS.put("disk", DiskCommand::new);
+    COMMANDS.put("vm", VmCommand::new);
     COMMANDS.put("connection", ConnectionCommand::new);
     COMMANDS.put("policy", PolicyCommand::new);
     COMMANDS.put("provider", ProviderCommand::new);

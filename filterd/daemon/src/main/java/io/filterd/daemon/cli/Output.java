@@ -50,8 +50,13 @@ final class Output {
       out.flush();
       return;
     }
+    table(disks.disks());
+    out.flush();
+  }
+
+  private void table(List<Results.Disk> disks) {
     Table table = new Table("DISK", "STATE", ">SIZE", ">STORED", "POLICY", "ENCRYPTED", "FILE");
-    for (Results.Disk disk : disks.disks()) {
+    for (Results.Disk disk : disks) {
       table.add(
           disk.name(),
           disk.state(),
@@ -62,11 +67,45 @@ final class Output {
           disk.file());
     }
     out.print(table);
-    for (Results.Disk disk : disks.disks()) {
+    for (Results.Disk disk : disks) {
       if (disk.reason() != null) {
         out.println(disk.name() + ": " + disk.reason());
       }
     }
+  }
+
+  void print(Results.Vms vms) {
+    if (printedAsJson(vms)) {
+      return;
+    }
+    if (vms.vms().isEmpty()) {
+      out.println("No VMs. Make one: filterd vm import FILE.ova --vm vm1 --policy encrypted");
+      out.flush();
+      return;
+    }
+    Table table = new Table("VM", ">SIZE", ">STORED", "DISKS");
+    for (Results.Vm vm : vms.vms()) {
+      table.add(
+          vm.name(),
+          Sizes.text(vm.sizeBytes()),
+          Sizes.text(vm.storedBytes()),
+          String.join(" ", vm.disks()));
+    }
+    out.print(table);
+    out.flush();
+  }
+
+  void print(Results.ImportedVm imported) {
+    if (printedAsJson(imported)) {
+      return;
+    }
+    out.println(
+        "Imported "
+            + imported.source()
+            + (imported.verified()
+                ? ", which is as its manifest says."
+                : ". It has no manifest, so nobody can say whether it is as it was made."));
+    table(imported.disks());
     out.flush();
   }
 

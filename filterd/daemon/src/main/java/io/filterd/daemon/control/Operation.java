@@ -60,6 +60,18 @@ public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) 
   public static final Operation<Requests.Changes, Results.Changes> DISK_CHANGES =
       new Operation<>("disk.changes", Requests.Changes.class, Results.Changes.class);
 
+  /** Lists the VMs. */
+  public static final Operation<Requests.None, Results.Vms> VM_LIST =
+      new Operation<>("vm.list", Requests.None.class, Results.Vms.class);
+
+  /** Writes all disks of a VM to a package. */
+  public static final Operation<Requests.ExportVm, Results.Done> VM_EXPORT =
+      new Operation<>("vm.export", Requests.ExportVm.class, Results.Done.class);
+
+  /** Makes the disks of a VM out of a package. */
+  public static final Operation<Requests.ImportVm, Results.ImportedVm> VM_IMPORT =
+      new Operation<>("vm.import", Requests.ImportVm.class, Results.ImportedVm.class);
+
   /** Lists the clients. */
   public static final Operation<Requests.None, Results.Connections> CONNECTION_LIST =
       new Operation<>("connection.list", Requests.None.class, Results.Connections.class);

@@ -60,7 +60,7 @@ public final class Requests {
    * Makes a disk with the content of another.
    *
    * @param source a VMDK or a raw file
-   * @param sourceFormat {@code vmdk} or {@code raw}
+   * @param sourceFormat {@code vmdk}, also for a stream, or {@code raw}
    */
   public record ImportDisk(
       String name,
@@ -82,7 +82,7 @@ public final class Requests {
   /**
    * Writes a disk's content, in the clear, to a new file.
    *
-   * @param targetFormat {@code vmdk} or {@code raw}
+   * @param targetFormat {@code vmdk}, {@code stream} or {@code raw}
    */
   public record ExportDisk(String name, String target, String targetFormat) {
     /** Checks what came from outside. */
@@ -90,6 +90,34 @@ public final class Requests {
       require(name, "name");
       requirePath(target, "target");
       require(targetFormat, "targetFormat");
+    }
+  }
+
+  /**
+   * Writes all disks of a VM, in the clear, to a new package.
+   *
+   * @param target an .ova
+   */
+  public record ExportVm(String vm, String target) {
+    /** Checks what came from outside. */
+    public ExportVm {
+      require(vm, "vm");
+      requirePath(target, "target");
+    }
+  }
+
+  /**
+   * Makes the disks of a VM out of a package.
+   *
+   * @param source an .ova, or an .ovf with the other files beside it
+   * @param vm the VM's name here; its disks become {@code vm/disk0} and so on
+   */
+  public record ImportVm(String source, String vm, String policy, boolean withoutBackup) {
+    /** Checks what came from outside. */
+    public ImportVm {
+      requirePath(source, "source");
+      require(vm, "vm");
+      require(policy, "policy");
     }
   }
 

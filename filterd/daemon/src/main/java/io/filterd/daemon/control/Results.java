@@ -29,6 +29,19 @@ public final class Results {
   /** All disks. */
   public record Disks(List<Disk> disks) {}
 
+  /** A VM in a list: its disks, and what they have and take together. */
+  public record Vm(String name, List<String> disks, long sizeBytes, long storedBytes) {}
+
+  /** All VMs that have disks. */
+  public record Vms(List<Vm> vms) {}
+
+  /**
+   * The disks that were made out of a package.
+   *
+   * @param verified whether the package had a manifest, by which its files were checked
+   */
+  public record ImportedVm(String source, boolean verified, List<Disk> disks) {}
+
   /** How a disk is encrypted. */
   public record Encryption(
       String cipher,
