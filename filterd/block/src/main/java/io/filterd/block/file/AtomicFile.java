@@ -29,6 +29,27 @@ public final class AtomicFile {
    *     symbolic link
    */
   public static void replace(Path file, byte[] contents) throws IOException {
+    try (BlockFile next = replaced(file, contents, false)) {
+      syncFolderOf(next.path());
+    } catch (BlockException failure) {
+      throw new FileSystemException(file.toString(), null, failure.getMessage());
+    }
+  }
+
+  /**
+   * As {@link #replace}, for a file that its user has locked: the new one is locked before it gets
+   * the name, so that nobody comes in between. It is not durable under this name before {@link
+   * #syncFolderOf} was called.
+   *
+   * @return the new file, open for writing and locked, to be closed by the caller
+   */
+  public static BlockFile replaceLocked(Path file, byte[] contents)
+      throws IOException, BlockException {
+    return replaced(file, contents, true);
+  }
+
+  private static BlockFile replaced(Path file, byte[] contents, boolean locked)
+      throws IOException, BlockException {
     boolean exists = Files.exists(file, LinkOption.NOFOLLOW_LINKS);
     if (exists && !Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
       throw new FileSystemException(
@@ -36,31 +57,33 @@ public final class AtomicFile {
     }
     Path next = file.resolveSibling(file.getFileName() + ".new");
     Files.deleteIfExists(next);
+    BlockFile written = BlockFile.create(next);
+    boolean done = false;
     try {
-      write(next, contents, exists ? file : next);
-      Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    } catch (IOException failure) {
-      try {
-        Files.deleteIfExists(next);
-      } catch (IOException second) {
-        failure.addSuppressed(second);
+      if (locked) {
+        written.lock();
       }
-      throw failure;
+      write(written, contents, exists ? file : next);
+      Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      done = true;
+      return written;
+    } finally {
+      if (!done) {
+        try (written) {
+          Files.deleteIfExists(next);
+        }
+      }
     }
-    syncFolderOf(file);
   }
 
-  private static void write(Path next, byte[] contents, Path mode) throws IOException {
+  private static void write(BlockFile file, byte[] contents, Path mode)
+      throws IOException, BlockException {
     ByteBuffer bytes = ByteBuffer.allocateDirect(contents.length).put(contents).flip();
-    try (BlockFile file = BlockFile.create(next)) {
-      file.write(0, bytes, Durability.BUFFERED, Blocking.ALLOWED);
-      if (next.getFileSystem().supportedFileAttributeViews().contains("posix")) {
-        Files.setPosixFilePermissions(next, Files.getPosixFilePermissions(mode));
-      }
-      file.sync();
-    } catch (BlockException failure) {
-      throw new FileSystemException(next.toString(), null, failure.getMessage());
+    file.write(0, bytes, Durability.BUFFERED, Blocking.ALLOWED);
+    if (file.path().getFileSystem().supportedFileAttributeViews().contains("posix")) {
+      Files.setPosixFilePermissions(file.path(), Files.getPosixFilePermissions(mode));
     }
+    file.sync();
   }
 
   /** Makes the names in the folder of {@code file} durable: that it was made, renamed, deleted. */

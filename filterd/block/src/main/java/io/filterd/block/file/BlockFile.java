@@ -137,6 +137,13 @@ public abstract sealed class BlockFile implements AutoCloseable permits NativeFi
    */
   public abstract void lock() throws IOException;
 
+  /**
+   * Whether the name that the file was opened by still stands for it, and not for another that was
+   * put in its place. To be asked after {@link #lock}: until then the file's owner may have
+   * replaced it, and let go of the lock.
+   */
+  public abstract boolean isNamed() throws IOException;
+
   /** The size now, in bytes. */
   public abstract long sizeBytes() throws BlockException;
 

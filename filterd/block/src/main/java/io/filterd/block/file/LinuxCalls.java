@@ -69,11 +69,14 @@ final class LinuxCalls {
   static final short F_UNLCK = 2;
 
   private static final int AT_FDCWD = -100;
+  private static final int AT_SYMLINK_NOFOLLOW = 0x100;
   private static final int AT_EMPTY_PATH = 0x1000;
   private static final int STATX_BASIC_STATS = 0x7ff;
   private static final int STATX_BYTES = 256;
   private static final int STATX_MODE_AT = 28;
+  private static final int STATX_INODE_AT = 32;
   private static final int STATX_BLOCKS_AT = 48;
+  private static final int STATX_DEVICE_AT = 136;
 
   /** The unit of what a file takes, whatever the blocks of its file system are. */
   static final int STATX_BLOCK_BYTES = 512;
@@ -338,6 +341,28 @@ final class LinuxCalls {
       long result = status(descriptor, arena.allocateFrom(""), AT_EMPTY_PATH, answer);
       return (int) (result < 0 ? result : answer.get(JAVA_SHORT, STATX_MODE_AT) & S_IFMT);
     }
+  }
+
+  /** statx(2): 1 if a name stands for the file that is open, 0 if for another or none. */
+  static long isNamed(int descriptor, Path path) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment open = arena.allocate(STATX_BYTES, 8);
+      MemorySegment named = arena.allocate(STATX_BYTES, 8);
+      long result = status(descriptor, arena.allocateFrom(""), AT_EMPTY_PATH, open);
+      if (result == 0) {
+        MemorySegment name = arena.allocateFrom(path.toString(), nativeCharset());
+        result = status(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, named);
+      }
+      if (result < 0) {
+        return result == -ENOENT ? 0 : result;
+      }
+      return same(open, named, STATX_INODE_AT) && same(open, named, STATX_DEVICE_AT) ? 1 : 0;
+    }
+  }
+
+  /** The device is two ints side by side: major, minor. */
+  private static boolean same(MemorySegment first, MemorySegment second, int at) {
+    return first.get(JAVA_LONG, at) == second.get(JAVA_LONG, at);
   }
 
   /** statx(2): the blocks of 512 bytes that a file takes. */

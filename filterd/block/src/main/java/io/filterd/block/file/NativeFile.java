@@ -163,6 +163,15 @@ final class NativeFile extends BlockFile {
   }
 
   @Override
+  public boolean isNamed() throws IOException {
+    long result = LinuxCalls.isNamed(descriptor(), path());
+    if (result < 0) {
+      throw openFailure(path(), (int) -result);
+    }
+    return result == 1;
+  }
+
+  @Override
   public long sizeBytes() throws BlockException {
     return checked("size", LinuxCalls.seek(descriptor(), 0, LinuxCalls.SEEK_END));
   }

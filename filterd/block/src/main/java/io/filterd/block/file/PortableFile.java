@@ -15,9 +15,11 @@ import java.nio.file.LinkOption;
 import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -30,9 +32,24 @@ import org.jspecify.annotations.Nullable;
 final class PortableFile extends BlockFile {
   private final AsynchronousFileChannel channel;
 
-  private PortableFile(Path path, Access access, AsynchronousFileChannel channel) {
+  /** What told the file from others when it was opened; null where the file system has no such. */
+  private final @Nullable Object key;
+
+  private PortableFile(Path path, Access access, AsynchronousFileChannel channel)
+      throws IOException {
     super(path, access);
     this.channel = channel;
+    this.key = key(path);
+  }
+
+  private static @Nullable Object key(Path path) throws IOException {
+    return Files.readAttributes(path, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS)
+        .fileKey();
+  }
+
+  @Override
+  public boolean isNamed() throws IOException {
+    return Files.exists(path(), LinkOption.NOFOLLOW_LINKS) && Objects.equals(key, key(path()));
   }
 
   static PortableFile openFile(Path path, Access access) throws IOException {

@@ -3,6 +3,8 @@ package io.filterd.block.file;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.filterd.block.BlockException;
+import io.filterd.block.file.BlockFile.Access;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
@@ -67,6 +69,22 @@ class AtomicFileTest {
   void failsWhereThereIsNoFolder() {
     assertThatThrownBy(() -> AtomicFile.replace(folder.resolve("none/a"), CONTENTS))
         .isInstanceOf(NoSuchFileException.class);
+  }
+
+  @Test
+  void locksTheNewFileBeforeItHasTheName() throws IOException, BlockException {
+    Path file = Files.writeString(folder.resolve("a"), "old");
+    try (BlockFile old = BlockFile.open(file, Access.READ_WRITE)) {
+      old.lock();
+      try (BlockFile replaced = AtomicFile.replaceLocked(file, CONTENTS);
+          BlockFile other = BlockFile.open(file, Access.READ_ONLY)) {
+        assertThat(file).hasBinaryContent(CONTENTS);
+        assertThat(replaced.sizeBytes()).isEqualTo(CONTENTS.length);
+        assertThat(old.isNamed()).isFalse();
+        assertThat(other.isNamed()).isTrue();
+        assertThatThrownBy(other::lock).hasMessageContaining("in use");
+      }
+    }
   }
 
   private static String mode(Path file) throws IOException {

@@ -21,6 +21,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
@@ -63,6 +64,22 @@ class BlockFileTest {
     assertThat(BlockFile.storedBytes(sparse)).isBetween(1L << 16, 1L << 18);
     assertThatThrownBy(() -> BlockFile.storedBytes(folder.resolve("none")))
         .isInstanceOf(NoSuchFileException.class);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void tellsWhetherItsNameStillStandsForIt(Calls calls) throws Exception {
+    Path path = Files.writeString(folder.resolve("a"), "old");
+    Path other = Files.writeString(folder.resolve("b"), "new");
+    try (BlockFile file = BlockFile.open(path, Access.READ_ONLY, calls)) {
+      assertThat(file.isNamed()).isTrue();
+
+      Files.move(other, path, StandardCopyOption.REPLACE_EXISTING);
+      assertThat(file.isNamed()).isFalse();
+
+      Files.delete(path);
+      assertThat(file.isNamed()).isFalse();
+    }
   }
 
   @ParameterizedTest
