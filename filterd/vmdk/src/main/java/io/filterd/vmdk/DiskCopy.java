@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 
 /** Copies the content of one device to another, or into a new file. */
 public final class DiskCopy {
@@ -102,12 +103,15 @@ public final class DiskCopy {
   public static boolean toRaw(BlockDevice source, Path target, Listener listener)
       throws IOException, BlockException {
     return intoNew(
-        source, target, listener, () -> FileDevice.create(target, source.info().sizeBytes()));
+        source,
+        List.of(target),
+        listener,
+        () -> FileDevice.create(target, source.info().sizeBytes()));
   }
 
   /**
-   * Copies all of {@code source} into a new disk: thin, monolithicSparse. The file is there whole
-   * and durable when this returns true, else not at all.
+   * Copies all of {@code source} into a new disk. Its files are there whole and durable when this
+   * returns true, else not at all.
    *
    * @return false if the listener stopped it
    * @throws java.nio.file.FileAlreadyExistsException if there is something of this name, which
@@ -126,7 +130,7 @@ public final class DiskCopy {
     }
     return intoNew(
         source,
-        target,
+        options.files(target),
         listener,
         () -> {
           VmdkDisk.create(target, options);
@@ -139,7 +143,8 @@ public final class DiskCopy {
     BlockDevice make() throws IOException, BlockException;
   }
 
-  private static boolean intoNew(BlockDevice source, Path file, Listener listener, Maker maker)
+  private static boolean intoNew(
+      BlockDevice source, List<Path> files, Listener listener, Maker maker)
       throws IOException, BlockException {
     BlockDevice target = maker.make(); // Fails if there is a file, and then leaves it.
     boolean complete = false;
@@ -148,11 +153,13 @@ public final class DiskCopy {
       try (target) {
         copied = copy(source, target, listener);
       }
-      AtomicFile.syncFolderOf(file);
+      AtomicFile.syncFolderOf(files.getFirst());
       complete = copied;
     } finally {
       if (!complete) {
-        Files.deleteIfExists(file);
+        for (Path file : files) {
+          Files.deleteIfExists(file);
+        }
       }
     }
     return complete;

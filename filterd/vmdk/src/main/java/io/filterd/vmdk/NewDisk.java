@@ -6,19 +6,19 @@ import io.filterd.block.BlockException;
 import io.filterd.block.Blocking;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 
-/** What a new disk's file consists of. */
+/** What the file of a new disk, or of a new sparse extent, consists of. */
 final class NewDisk {
-  private static final long GEOMETRY_CYLINDERS_LIMIT = 65_535;
-
   private NewDisk() {}
 
-  /** Makes an empty file an empty disk. */
+  /** Makes an empty file an empty disk, monolithicSparse. */
   static void write(ExtentFile file, Path path, CreateOptions options)
       throws FormatException, BlockException {
-    write(file, new SparseLayout(options.sizeBytes() / SECTOR_BYTES), descriptor(path, options));
+    write(
+        file,
+        new SparseLayout(options.sizeBytes() / SECTOR_BYTES),
+        NewDescriptor.of(path, options));
   }
 
   /** Makes an empty file an empty disk with this descriptor, which gets our two slots. */
@@ -33,15 +33,9 @@ final class NewDisk {
 
   /** Makes an empty file a sparse extent without grains. */
   static void write(
-      ExtentFile file, SparseLayout layout, SparseExtentHeader extentHeader, Descriptor descriptor)
+      ExtentFile file, SparseLayout layout, SparseExtentHeader header, Descriptor descriptor)
       throws BlockException {
-    long overheadBytes = layout.overheadSectors() * SECTOR_BYTES;
-    file.truncate(overheadBytes);
-    // On a full file system what was written must still get its entries, or a flush would fail,
-    // and nothing could be given back.
-    file.allocateZeros(0, overheadBytes);
-    writeDirectory(file, layout, true);
-    writeDirectory(file, layout, false);
+    writeTables(file, layout);
     ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
     EmbeddedDescriptor.fill(slot, descriptor);
     // Both, so that the first change of the descriptor needs no space.
@@ -49,10 +43,33 @@ final class NewDisk {
     file.write((long) SparseLayout.FIRST_SLOT * SECTOR_BYTES, slot, Blocking.ALLOWED);
     file.sync();
     // The header last: until it is there the file is no VMDK at all.
-    ByteBuffer header = ByteBuffer.allocateDirect(SparseExtentHeader.SIZE_BYTES);
-    extentHeader.writeTo(header);
-    file.write(0, header.flip(), Blocking.ALLOWED);
+    writeHeader(file, header);
     file.sync();
+  }
+
+  /** Makes an empty file an empty extent, whose descriptor, if it is durable, is so after it. */
+  static void writeExtent(ExtentFile file, long sizeBytes) throws BlockException {
+    SparseLayout layout = new SparseLayout(sizeBytes / SECTOR_BYTES, false);
+    writeTables(file, layout);
+    writeHeader(file, layout.header());
+    file.sync();
+  }
+
+  private static void writeTables(ExtentFile file, SparseLayout layout) throws BlockException {
+    long overheadBytes = layout.overheadSectors() * SECTOR_BYTES;
+    file.truncate(overheadBytes);
+    // On a full file system what was written must still get its entries, or a flush would fail,
+    // and nothing could be given back.
+    file.allocateZeros(0, overheadBytes);
+    writeDirectory(file, layout, true);
+    writeDirectory(file, layout, false);
+  }
+
+  private static void writeHeader(ExtentFile file, SparseExtentHeader header)
+      throws BlockException {
+    ByteBuffer bytes = ByteBuffer.allocateDirect(SparseExtentHeader.SIZE_BYTES);
+    header.writeTo(bytes);
+    file.write(0, bytes.flip(), Blocking.ALLOWED);
   }
 
   private static void writeDirectory(ExtentFile file, SparseLayout layout, boolean redundant)
@@ -66,55 +83,5 @@ final class NewDisk {
     SparseExtentHeader header = layout.header();
     long sector = redundant ? header.redundantDirectoryOffset() : header.directoryOffset();
     file.write(sector * SECTOR_BYTES, directory.flip(), Blocking.ALLOWED);
-  }
-
-  private static Descriptor descriptor(Path path, CreateOptions options) throws FormatException {
-    long sectors = options.sizeBytes() / SECTOR_BYTES;
-    long cylinders = Math.min(Math.max(1, sectors / (255 * 63)), GEOMETRY_CYLINDERS_LIMIT);
-    long cid = EmbeddedDescriptor.newContentId();
-    // Readers take the file that they have open, whatever its name is now.
-    String name = path.getFileName().toString().replaceAll("[\"\\p{Cntrl}]", "_");
-    String text =
-        """
-        # Disk DescriptorFile
-        version=1
-        encoding="UTF-8"
-        CID=%08x
-        parentCID=ffffffff
-        createType="monolithicSparse"
-
-        # Extent description
-        RW %d SPARSE "%s"
-
-        # The Disk Data Base
-        #DDB
-
-        ddb.virtualHWVersion = "14"
-        ddb.geometry.cylinders = "%d"
-        ddb.geometry.heads = "255"
-        ddb.geometry.sectors = "63"
-        ddb.adapterType = "lsilogic"
-        ddb.longContentID = "%s"
-        ddb.%s = "%s"
-        """
-            .formatted(
-                cid,
-                sectors,
-                name,
-                cylinders,
-                EmbeddedDescriptor.longContentId(cid),
-                SparseLayout.SLOTS_KEY,
-                SparseLayout.SLOTS);
-    Descriptor descriptor =
-        Descriptor.parse(
-            path.toString(),
-            (long) SparseLayout.FIRST_SLOT * SECTOR_BYTES,
-            text.getBytes(StandardCharsets.UTF_8));
-    if (options.policy().isPresent()) {
-      descriptor = descriptor.withDdb(CreateOptions.POLICY_KEY, options.policy().get());
-    }
-    return options.encryption().isPresent()
-        ? options.encryption().get().writeTo(descriptor)
-        : descriptor;
   }
 }

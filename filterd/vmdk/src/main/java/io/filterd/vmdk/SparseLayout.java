@@ -2,13 +2,14 @@ package io.filterd.vmdk;
 
 /**
  * Where things are in a sparse extent that is made here, in sectors: header, two slots for the
- * descriptor, the redundant directory and its tables, the directory and its tables, grains. All
- * tables have their space from the start: qemu damages files that lack one (its writes into a
- * region without a table end up at the start of the file).
+ * descriptor if it is in the same file, the redundant directory and its tables, the directory and
+ * its tables, grains. All tables have their space from the start: qemu damages files that lack one
+ * (its writes into a region without a table end up at the start of the file).
  *
  * @param capacitySectors the size of the extent's content
+ * @param embedded whether the descriptor is in the same file
  */
-record SparseLayout(long capacitySectors) {
+record SparseLayout(long capacitySectors, boolean embedded) {
   static final int GRAIN_SECTORS = 128;
   static final int GRAIN_BYTES = GRAIN_SECTORS * SparseExtentHeader.SECTOR_BYTES;
 
@@ -34,14 +35,17 @@ record SparseLayout(long capacitySectors) {
   /** The sector behind header and slots. */
   static final int SLOTS_END_SECTOR = SECOND_SLOT + SLOT_SECTORS;
 
-  private static final int REDUNDANT_DIRECTORY = SLOTS_END_SECTOR;
+  /** The layout of a disk in one file. */
+  SparseLayout(long capacitySectors) {
+    this(capacitySectors, true);
+  }
 
   int tableCount() {
     return (int) SparseExtentHeader.tableCount(capacitySectors, GRAIN_SECTORS);
   }
 
   long redundantTable(int index) {
-    return REDUNDANT_DIRECTORY + directorySectors() + tableSectors(index);
+    return redundantDirectory() + directorySectors() + tableSectors(index);
   }
 
   long directory() {
@@ -77,13 +81,17 @@ record SparseLayout(long capacitySectors) {
         flags,
         capacitySectors,
         GRAIN_SECTORS,
-        FIRST_SLOT,
-        SLOT_SECTORS,
-        REDUNDANT_DIRECTORY,
+        embedded ? FIRST_SLOT : 0,
+        embedded ? SLOT_SECTORS : 0,
+        redundantDirectory(),
         directory(),
         overheadSectors(),
         false,
         0);
+  }
+
+  private long redundantDirectory() {
+    return embedded ? SLOTS_END_SECTOR : 1;
   }
 
   private long directorySectors() {

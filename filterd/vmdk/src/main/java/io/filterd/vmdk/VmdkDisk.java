@@ -6,11 +6,8 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
-import io.filterd.block.file.AtomicFile;
-import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -42,22 +39,13 @@ public final class VmdkDisk implements AutoCloseable {
   }
 
   /**
-   * Makes an empty thin disk: monolithicSparse. The file is there whole or not at all.
+   * Makes an empty disk: {@link CreateOptions#files} says of which files. They are there whole or
+   * not at all. Takes as long as it takes to write zeros to all of a flat disk.
    *
-   * @throws java.nio.file.FileAlreadyExistsException if there is something of this name
+   * @throws java.nio.file.FileAlreadyExistsException if there is something of one of the names
    */
   public static void create(Path path, CreateOptions options) throws IOException, BlockException {
-    boolean made = false;
-    BlockFile blockFile = BlockFile.create(path);
-    try (ExtentFile file = new StoredExtent(blockFile)) {
-      NewDisk.write(file, path, options);
-      AtomicFile.syncFolderOf(path);
-      made = true;
-    } finally {
-      if (!made) {
-        Files.deleteIfExists(path);
-      }
-    }
+    NewFiles.create(path, options);
   }
 
   /**
@@ -206,6 +194,19 @@ public final class VmdkDisk implements AutoCloseable {
   /** The disk's create type: what kind of VMDK it is. */
   public String format() {
     return store.current().createType();
+  }
+
+  /** The files that the disk consists of, the one it was opened by first. */
+  public List<Path> files() {
+    Descriptor descriptor = store.current();
+    Path path = Path.of(descriptor.file());
+    List<Path> files = new ArrayList<>(List.of(path));
+    if (descriptor.byteOffset() == 0) { // Else it is inside of the only one.
+      for (ExtentLine line : descriptor.extents()) {
+        line.fileName().ifPresent(name -> files.add(path.resolveSibling(name)));
+      }
+    }
+    return files;
   }
 
   /** How the content is encrypted, if it is. */
