@@ -17,7 +17,7 @@ import java.util.function.UnaryOperator;
  *
  * <p>Files made here have two slots for the descriptor. A change writes the slot that is not in
  * use, syncs, and then one sector, the header, with the place of that slot: a crash leaves the old
- * descriptor or the new one. Files made by others have one slot; there only the digits of the
+ * descriptor or the new one. Between changes the first slot is the one in use. Files made by others have one slot; there only the digits of the
  * content id are changed, in place, where every mixture of old and new is as good.
  */
 final class EmbeddedDescriptor implements DescriptorStore {
@@ -139,10 +139,18 @@ final class EmbeddedDescriptor implements DescriptorStore {
     return header.get(UNCLEAN_SHUTDOWN_AT) != 0;
   }
 
+  /**
+   * Makes {@code next} the descriptor, by the second slot if the first one is in use. In the end it
+   * is in the first: qemu looks for content ids there, wherever the header points.
+   */
   private void switchTo(Descriptor next, boolean unclean) throws BlockException {
-    long used = current.byteOffset() / SECTOR_BYTES;
-    long other =
-        used == SparseLayout.FIRST_SLOT ? SparseLayout.SECOND_SLOT : SparseLayout.FIRST_SLOT;
+    if (current.byteOffset() == (long) SparseLayout.FIRST_SLOT * SECTOR_BYTES) {
+      moveTo(SparseLayout.SECOND_SLOT, next, unclean);
+    }
+    moveTo(SparseLayout.FIRST_SLOT, next, unclean);
+  }
+
+  private void moveTo(long other, Descriptor next, boolean unclean) throws BlockException {
     Descriptor moved = next.at(other * SECTOR_BYTES);
     fill(slot, moved);
     file.write(other * SECTOR_BYTES, slot, Blocking.ALLOWED);
