@@ -3,13 +3,13 @@ package io.filterd.daemon;
 import io.filterd.block.BlockException;
 import io.filterd.block.Blocking;
 import io.filterd.nbd.MetaContext;
-import io.filterd.vmdk.Chain;
+import io.filterd.vmdk.LinkedDisk;
 
 /**
  * Which link of a chain each range comes from, in the terms of qemu's context {@code
  * qemu:allocation-depth}: 1 for the top link, 2 for its parent, 0 where none has it.
  */
-record AllocationDepth(Chain chain) implements MetaContext {
+record AllocationDepth(LinkedDisk chain) implements MetaContext {
   @Override
   public String name() {
     return "qemu:allocation-depth";

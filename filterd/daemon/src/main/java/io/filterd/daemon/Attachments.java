@@ -10,7 +10,6 @@ import io.filterd.inventory.DiskName;
 import io.filterd.nbd.Client;
 import io.filterd.nbd.Exports;
 import io.filterd.nbd.MetaContext;
-import io.filterd.vmdk.EncryptionMetadata;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -177,9 +176,7 @@ final class Attachments implements Exports {
   /** The attached disk whose file has this link of a chain, or a copy of it. */
   Optional<DiskName> withLink(String linkId) {
     for (DiskName name : slots.keySet()) {
-      Optional<EncryptionMetadata> encryption =
-          stack(name).flatMap(stack -> stack.disk().encryption());
-      if (encryption.isPresent() && encryption.get().linkId().equals(linkId)) {
+      if (stack(name).filter(stack -> stack.linkIds().contains(linkId)).isPresent()) {
         return Optional.of(name);
       }
     }

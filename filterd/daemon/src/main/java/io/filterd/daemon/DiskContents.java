@@ -21,6 +21,7 @@ import io.filterd.policy.StoragePolicy.KekScope;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.Chain;
 import io.filterd.vmdk.CreateOptions;
+import io.filterd.vmdk.DiskChain;
 import io.filterd.vmdk.DiskCopy;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.Locker;
@@ -29,6 +30,7 @@ import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
@@ -238,27 +240,30 @@ final class DiskContents {
   private static BlockDevice openSource(Path file, String format)
       throws OperationException, IOException, BlockException {
     return switch (DiskFormat.parse(format)) {
-      case VMDK, STREAM -> new Chain(List.of(openPlain(file).link()));
+      case VMDK, STREAM -> openPlain(file);
       case RAW -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
     };
   }
 
-  /** Opens a disk whose file holds all of its content, in the clear. */
-  private static VmdkDisk openPlain(Path file)
+  /** Opens a disk, with the links of all its snapshots, whose content is in the clear. */
+  private static BlockDevice openPlain(Path file)
       throws OperationException, IOException, BlockException {
-    VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY);
+    DiskChain chain = DiskChain.open(file, Access.READ_ONLY);
     boolean fine = false;
     try {
-      DiskOpener.checkWhole(file, disk);
-      if (disk.encryption().isPresent()) {
-        throw new OperationException(
-            Code.FORMAT, file + ": is encrypted by filterd; attach it, and export it");
+      List<BlockDevice> links = new ArrayList<>();
+      for (DiskChain.Link link : chain.links()) {
+        if (link.disk().encryption().isPresent()) {
+          throw new OperationException(
+              Code.FORMAT, link.file() + ": is encrypted by filterd; attach it, and export it");
+        }
+        links.add(link.disk().link());
       }
       fine = true;
-      return disk;
+      return new Chain(links);
     } finally {
       if (!fine) {
-        disk.close();
+        chain.close();
       }
     }
   }

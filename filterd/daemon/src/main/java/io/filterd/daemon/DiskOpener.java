@@ -1,12 +1,14 @@
 package io.filterd.daemon;
 
+import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.crypto.SecretBytes;
-import io.filterd.crypto.SectorCipher;
 import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.inventory.DiskName;
+import io.filterd.inventory.DiskRecord;
+import io.filterd.inventory.Inventory;
 import io.filterd.inventory.ServeOptions;
 import io.filterd.inventory.ServeOptions.Mode;
 import io.filterd.keys.KeyException;
@@ -14,7 +16,8 @@ import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
-import io.filterd.vmdk.EncryptionMetadata;
+import io.filterd.vmdk.FormatException;
+import io.filterd.vmdk.LinkedDisk;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.FileSystemException;
@@ -22,30 +25,39 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** Opens disks: the file, its key, and the pipeline of the policy that it names. */
 final class DiskOpener {
   private final FilterRegistry filters;
   private final PolicyFolder policies;
   private final KeyAccess keys;
+  private final Inventory inventory;
   private final String engine;
 
   /**
    * Opens disks.
    *
+   * @param inventory where disks are known by the files of their top links
    * @param engine the XTS engine: {@code auto} or a name
    */
-  DiskOpener(FilterRegistry filters, PolicyFolder policies, KeyAccess keys, String engine) {
+  DiskOpener(
+      FilterRegistry filters,
+      PolicyFolder policies,
+      KeyAccess keys,
+      Inventory inventory,
+      String engine) {
     this.filters = filters;
     this.policies = policies;
     this.keys = keys;
+    this.inventory = inventory;
     this.engine = engine;
   }
 
   /** What a disk must be like, or it is not opened. */
   @FunctionalInterface
   interface Requirement {
-    /** Refuses a disk, before its key is unlocked. */
+    /** Refuses a disk by one of its links, before that link's key is unlocked. */
     void check(VmdkDisk disk) throws OperationException, BlockException, IOException;
   }
 
@@ -58,47 +70,99 @@ final class DiskOpener {
   /** Opens a disk to be served so, with its pipeline, if it meets a requirement. */
   DiskStack open(DiskName name, Path file, ServeOptions options, Requirement requirement)
       throws OperationException, KeyException, BlockException, IOException {
-    VmdkDisk disk =
-        options.mode() == Mode.READ_WRITE
-            ? openForWriting(file)
-            : VmdkDisk.open(file, Access.READ_ONLY);
+    LinkCiphers ciphers =
+        new LinkCiphers(
+            name.toString(),
+            filters.get(FilterRegistry.ENCRYPTION),
+            metadata -> {
+              try (SecretBytes dek = keys.unlock(name.toString(), metadata)) {
+                return XtsEngines.byName(engine).cipher(dek, metadata.unitBytes());
+              }
+            });
+    Opening opening = new Opening(name, requirement, ciphers);
+    Access access = options.mode() == Mode.READ_WRITE ? Access.READ_WRITE : Access.READ_ONLY;
     boolean opened = false;
     try {
-      checkWhole(file, disk);
-      requirement.check(disk);
-      String policyName =
-          disk.policy()
-              .orElseThrow(
-                  () ->
-                      new OperationException(
-                          Code.INVALID,
-                          "disk "
-                              + name
-                              + " names no storage policy: import it into a new disk with one"));
-      StoragePolicy policy = policies.get(policyName);
-      checkServable(name, policy, disk);
-      Optional<SectorCipher> cipher = Optional.empty();
-      if (disk.encryption().isPresent()) {
-        EncryptionMetadata metadata = disk.encryption().get();
-        try (SecretBytes dek = keys.unlock(name.toString(), metadata)) {
-          cipher = Optional.of(XtsEngines.byName(engine).cipher(dek, metadata.unitBytes()));
-        }
+      LinkedDisk links = openLinks(name, file, access, opening);
+      opened = true; // From here on the stack closes the links.
+      return DiskStack.open(name.toString(), filters, links, options, ciphers, opening.policy());
+    } catch (BlockException failure) {
+      // What a link is refused for, in the words of who refused it.
+      switch (failure.getCause()) {
+        case KeyException key -> throw key;
+        case OperationException refusal -> throw refusal;
+        case IOException unreadable -> throw unreadable;
+        case null, default -> throw failure;
       }
-      opened = true; // From here on the stack closes the disk.
-      return DiskStack.open(name.toString(), filters, disk, options, cipher, policy);
     } finally {
       if (!opened) {
-        disk.close();
+        ciphers.linkIds().forEach(keys::evict);
+        ciphers.close();
       }
     }
   }
 
-  private static VmdkDisk openForWriting(Path file)
+  /** Looks at each link of a disk before its key is unlocked, and at the top one's policy. */
+  private final class Opening implements LinkedDisk.Front {
+    private final DiskName name;
+    private final Requirement requirement;
+    private final LinkCiphers ciphers;
+    private @Nullable StoragePolicy policy;
+    private boolean done;
+
+    Opening(DiskName name, Requirement requirement, LinkCiphers ciphers) {
+      this.name = name;
+      this.requirement = requirement;
+      this.ciphers = ciphers;
+    }
+
+    @Override
+    public BlockDevice over(VmdkDisk link) throws BlockException {
+      if (!done) { // Later a link is only opened in another way, or is new.
+        try {
+          requirement.check(link);
+          if (policy == null) {
+            StoragePolicy named = policyOf(name, link);
+            checkServable(name, named, link);
+            policy = named;
+          }
+        } catch (OperationException | IOException refusal) {
+          throw new BlockException(
+              BlockException.Reason.IO_ERROR, String.valueOf(refusal.getMessage()), refusal);
+        }
+      }
+      return ciphers.over(link);
+    }
+
+    StoragePolicy policy() {
+      done = true;
+      StoragePolicy found = policy;
+      if (found == null) {
+        throw new IllegalStateException("disk " + name + ": no link");
+      }
+      return found;
+    }
+  }
+
+  private StoragePolicy policyOf(DiskName name, VmdkDisk top)
+      throws OperationException, FormatException {
+    return policies.get(
+        top.policy()
+            .orElseThrow(
+                () ->
+                    new OperationException(
+                        Code.INVALID,
+                        "disk "
+                            + name
+                            + " names no storage policy: import it into a new disk with one")));
+  }
+
+  private LinkedDisk openLinks(DiskName name, Path file, Access access, LinkedDisk.Front front)
       throws OperationException, IOException, BlockException {
     try {
-      return VmdkDisk.open(file, Access.READ_WRITE);
+      return LinkedDisk.open(file, access, front, top -> moved(name, top));
     } catch (FileSystemException refused) {
-      if (!Files.exists(file) || Files.isWritable(file)) {
+      if (access == Access.READ_ONLY || !Files.exists(file) || Files.isWritable(file)) {
         throw refused;
       }
       throw new OperationException(
@@ -109,14 +173,12 @@ final class DiskOpener {
     }
   }
 
-  /** Refuses a link of a chain: where it holds nothing, its parent's content would be missing. */
-  static void checkWhole(Path file, VmdkDisk disk) throws OperationException {
-    if (disk.hasParent()) {
-      throw new OperationException(
-          Code.FORMAT,
-          "%s: parentCID: %08x (expected: ffffffff, a disk without a parent; consolidate its"
-                  .formatted(file, disk.descriptor().parentCid())
-              + " snapshots first)");
+  /** The disk was found to be in another file, since a deletion of a snapshot was finished. */
+  private void moved(DiskName name, Path top) throws IOException {
+    Optional<DiskRecord> known = inventory.disk(name);
+    if (known.isPresent()) {
+      DiskRecord now = known.get();
+      inventory.put(new DiskRecord(name, top.toString(), now.attached(), now.options()));
     }
   }
 

@@ -93,7 +93,7 @@ final class DiskReports {
     }
   }
 
-  private static long storedBytes(Path file) {
+  static long storedBytes(Path file) {
     try {
       return BlockFile.storedBytes(file);
     } catch (IOException unknown) {

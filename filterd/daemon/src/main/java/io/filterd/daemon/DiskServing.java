@@ -21,6 +21,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -85,9 +86,10 @@ final class DiskServing {
         throw new OperationException(Code.CONFLICT, "disk " + name + " is attached already");
       }
       DiskStack stack = open(name, record.file(), options);
+      record = new DiskRecord(name, fileOf(stack, record.file()), true, options);
       boolean served = false;
       try {
-        inventory.put(new DiskRecord(name, record.file(), true, options));
+        inventory.put(record);
         if (attachments.lockedBecause(name).isPresent()) {
           attachments.remove(name);
         }
@@ -104,6 +106,12 @@ final class DiskServing {
     } finally {
       changes.unlock();
     }
+  }
+
+  /** The file as it was named, unless the disk was found to be in another. */
+  private static String fileOf(DiskStack stack, String named) {
+    Path found = stack.links().file();
+    return found.endsWith(Path.of(named).getFileName()) ? named : found.toString();
   }
 
   private DiskStack open(DiskName name, String file, ServeOptions options)
@@ -138,9 +146,9 @@ final class DiskServing {
    */
   DiskRecord setReadOnly(DiskName name, boolean readOnly)
       throws OperationException, BlockException, IOException, InterruptedException {
-    DiskRecord record = known.get(name);
     changes.lock();
     try {
+      DiskRecord record = known.get(name);
       DiskStack stack =
           attachments
               .stack(name)
@@ -175,9 +183,9 @@ final class DiskServing {
   /** Serves a disk no more. */
   Results.Done detach(DiskName name)
       throws OperationException, BlockException, IOException, InterruptedException {
-    DiskRecord record = known.get(name);
     changes.lock();
     try {
+      DiskRecord record = known.get(name);
       if (!attachments.contains(name)) {
         throw new OperationException(Code.CONFLICT, "disk " + name + " is not attached");
       }
@@ -234,7 +242,10 @@ final class DiskServing {
     }
     if (!attachments.endUses(name, patience)) {
       throw new OperationException(
-          Code.CONFLICT, "disk " + name + " is being exported: wait for that, or stop it");
+          Code.CONFLICT,
+          "disk "
+              + name
+              + " is being exported, or a snapshot of it deleted: wait for that, or stop it");
     }
     boolean idle = false;
     try {
@@ -252,11 +263,12 @@ final class DiskServing {
         attachments.resume(name);
       }
     }
+    Set<String> linkIds = stack.get().linkIds();
     try {
       stack.get().close();
     } finally {
       attachments.remove(name);
-      stack.get().disk().encryption().ifPresent(metadata -> keys.evict(metadata.linkId()));
+      linkIds.forEach(keys::evict);
     }
     LOG.info("disk={} detached", name);
   }

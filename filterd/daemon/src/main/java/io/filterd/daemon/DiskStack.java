@@ -5,7 +5,6 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.CheckedDevice;
 import io.filterd.block.CowDevice;
-import io.filterd.crypto.SectorCipher;
 import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -20,8 +19,8 @@ import io.filterd.inventory.ServeOptions;
 import io.filterd.nbd.MetaContext;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
-import io.filterd.vmdk.Chain;
 import io.filterd.vmdk.ChangeTracking;
+import io.filterd.vmdk.LinkedDisk;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -29,6 +28,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Stream;
@@ -54,7 +54,7 @@ final class DiskStack implements AutoCloseable {
 
   private final String name;
   private final FilterRegistry filters;
-  private final VmdkDisk disk;
+  private final LinkedDisk links;
   private final ServeOptions options;
   private final Optional<CowDevice> cow;
 
@@ -65,8 +65,7 @@ final class DiskStack implements AutoCloseable {
   private final MetaContext depth;
   private final PolicyGate gate;
   private final BlockDevice top;
-  private final Optional<Running> encryption;
-  private final Optional<SectorCipher> cipher;
+  private final LinkCiphers ciphers;
   private volatile Applied applied;
 
   /** Those that were exchanged, and may still hold requests. */
@@ -75,63 +74,53 @@ final class DiskStack implements AutoCloseable {
   private DiskStack(
       String name,
       FilterRegistry filters,
-      VmdkDisk disk,
+      LinkedDisk links,
       ServeOptions options,
       Optional<CowDevice> cow,
       BlockDevice base,
       Optional<ChangeTracking> tracking,
       MetaContext depth,
-      Optional<Running> encryption,
-      Optional<SectorCipher> cipher,
+      LinkCiphers ciphers,
       Applied applied,
       BlockDevice filtered) {
     this.name = name;
     this.filters = filters;
-    this.disk = disk;
+    this.links = links;
     this.options = options;
     this.cow = cow;
     this.base = base;
     this.tracking = tracking;
     this.depth = depth;
-    this.encryption = encryption;
-    this.cipher = cipher;
+    this.ciphers = ciphers;
     this.applied = applied;
     this.gate = new PolicyGate(filtered);
     this.top = new CheckedDevice(new AlignmentFilter(gate, 1));
   }
 
   /**
-   * Stacks a disk's pipeline: the cipher per link, the chain, what keeps changes in memory if the
-   * file is to stay as it is, the policy's filters in class order, and the only read-modify-write
-   * on top.
+   * Stacks a disk's pipeline: the chain of its links, each behind its cipher; what keeps changes in
+   * memory if the file is to stay as it is, the policy's filters in class order, and the only
+   * read-modify-write on top.
    *
-   * @param disk taken over, and closed if this fails
-   * @param cipher the link's cipher, if it is encrypted; taken over, and closed if this fails
+   * @param links taken over, and closed if this fails
+   * @param ciphers what stands in front of the links; taken over, and closed if this fails
    */
   static DiskStack open(
       String name,
       FilterRegistry filters,
-      VmdkDisk disk,
+      LinkedDisk links,
       ServeOptions options,
-      Optional<SectorCipher> cipher,
+      LinkCiphers ciphers,
       StoragePolicy policy)
       throws BlockException, IOException {
-    BlockDevice bottom = disk.link();
+    BlockDevice bottom = links;
     boolean opened = false;
     try {
-      Optional<Running> encryption = Optional.empty();
-      if (cipher.isPresent()) {
-        FilterFactory factory = filters.get(FilterRegistry.ENCRYPTION);
-        BlockDevice filter =
-            factory.create(new Context(name, Map.of(), cipher), new CheckedDevice(bottom));
-        encryption = Optional.of(new Running(factory, filter, Map.of()));
-        bottom = filter;
-      }
-      Chain chain = new Chain(List.of(new CheckedDevice(bottom)));
-      bottom = new CheckedDevice(chain);
+      bottom = new CheckedDevice(links);
       Optional<ChangeTracking> tracking = Optional.empty();
       if (options.mode() == ServeOptions.Mode.READ_WRITE) {
-        tracking = DiskChanges.openIfThere(disk, fileOf(disk), chain.info().sizeBytes());
+        VmdkDisk disk = topOf(links);
+        tracking = DiskChanges.openIfThere(disk, fileOf(disk), links.info().sizeBytes());
         bottom = tracked(bottom, tracking);
       }
       Optional<CowDevice> cow = Optional.empty();
@@ -146,23 +135,26 @@ final class DiskStack implements AutoCloseable {
           new DiskStack(
               name,
               filters,
-              disk,
+              links,
               options,
               cow,
               bottom,
               tracking,
-              new AllocationDepth(chain),
-              encryption,
-              cipher,
+              new AllocationDepth(links),
+              ciphers,
               new Applied(policy, running),
               filtered);
       opened = true;
       return stack;
     } finally {
       if (!opened) {
-        closeWithCipher(bottom, cipher);
+        closeWithCiphers(bottom, ciphers);
       }
     }
+  }
+
+  private static VmdkDisk topOf(LinkedDisk links) {
+    return links.links().getFirst().disk();
   }
 
   private static Path fileOf(VmdkDisk disk) {
@@ -184,6 +176,7 @@ final class DiskStack implements AutoCloseable {
       throw new OperationException(
           Code.CONFLICT, "disk " + name + " is not served to be written: its file does not change");
     }
+    VmdkDisk disk = disk();
     Path beside = ChangeTracking.fileOf(fileOf(disk));
     long sizeBytes = base.info().sizeBytes();
     ChangeTracking.create(beside, sizeBytes, disk.descriptor().cid());
@@ -207,8 +200,7 @@ final class DiskStack implements AutoCloseable {
     try {
       for (FilterUse use : policy.filters().reversed()) {
         FilterFactory factory = filters.get(use.filter());
-        BlockDevice filter =
-            factory.create(new Context(name, use.settings(), Optional.empty()), top);
+        BlockDevice filter = factory.create(new Context(name, use.settings()), top);
         running.addFirst(new Running(factory, filter, use.settings()));
         top = new CheckedDevice(filter);
       }
@@ -221,8 +213,7 @@ final class DiskStack implements AutoCloseable {
     }
   }
 
-  private record Context(String disk, Map<String, Object> values, Optional<SectorCipher> cipher)
-      implements FilterContext {
+  private record Context(String disk, Map<String, Object> values) implements FilterContext {
     @Override
     public FilterSettings settings() {
       return new FilterSettings(values);
@@ -230,9 +221,6 @@ final class DiskStack implements AutoCloseable {
 
     @Override
     public <T> T service(Class<T> type) {
-      if (type == SectorCipher.class && cipher.isPresent()) {
-        return type.cast(cipher.get());
-      }
       throw new IllegalArgumentException("service: no " + type.getName() + " here");
     }
   }
@@ -283,8 +271,24 @@ final class DiskStack implements AutoCloseable {
     return contexts;
   }
 
+  /** The top link, as it is at the moment. */
   VmdkDisk disk() {
-    return disk;
+    return topOf(links);
+  }
+
+  /** All links of the disk. */
+  LinkedDisk links() {
+    return links;
+  }
+
+  /** The ids of all keys that the disk is open with. */
+  Set<String> linkIds() {
+    return ciphers.linkIds();
+  }
+
+  /** Wipes the key of a link that is closed for good. */
+  void forget(String linkId) {
+    ciphers.forget(linkId);
   }
 
   /** How it was opened to be served. */
@@ -318,7 +322,10 @@ final class DiskStack implements AutoCloseable {
   List<Results.Filter> filters() {
     List<Results.Filter> results = new ArrayList<>();
     applied.running().forEach(each -> results.add(result(each)));
-    encryption.ifPresent(each -> results.add(result(each)));
+    BlockDevice cipher = ciphers.filter(disk());
+    if (cipher != null) {
+      results.add(result(new Running(ciphers.factory(), cipher, Map.of())));
+    }
     return results;
   }
 
@@ -354,17 +361,17 @@ final class DiskStack implements AutoCloseable {
     try {
       top.close();
     } finally {
-      closeWithCipher(base, cipher);
+      closeWithCiphers(base, ciphers);
     }
   }
 
-  /** The filter does not own its cipher: the keys are wiped here, once nothing needs them. */
-  private static void closeWithCipher(BlockDevice device, Optional<SectorCipher> cipher)
+  /** The filters do not own their ciphers: the keys are wiped here, once nothing needs them. */
+  private static void closeWithCiphers(BlockDevice device, LinkCiphers ciphers)
       throws BlockException {
     try {
       device.close();
     } finally {
-      cipher.ifPresent(SectorCipher::close);
+      ciphers.close();
     }
   }
 }

@@ -20,6 +20,7 @@ import io.filterd.vmdk.FormatException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Clock;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -59,7 +60,7 @@ public final class Host implements Operations, AutoCloseable {
     this.disks = new KnownDisks(inventory);
     FilterRegistry filters = FilterRegistry.load();
     PolicyFolder folder = new PolicyFolder(config.policies(), filters.catalog());
-    DiskOpener opener = new DiskOpener(filters, folder, keys, config.engine());
+    DiskOpener opener = new DiskOpener(filters, folder, keys, inventory, config.engine());
     // Who makes, attaches, detaches or changes a disk holds it.
     ReentrantLock changes = new ReentrantLock();
     this.reports = new DiskReports(inventory, folder, attachments);
@@ -99,6 +100,12 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.CONNECTION_INFO, (arguments, progress) -> connections.details(arguments.id()));
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
     on(Operation.POLICY_APPLY, (arguments, progress) -> apply(arguments));
+    DiskSnapshots snapshots =
+        new DiskSnapshots(inventory, keys, opener, attachments, Clock.systemUTC(), changes);
+    on(Operation.SNAPSHOT_LIST, (arguments, progress) -> snapshots.list(arguments));
+    on(Operation.SNAPSHOT_CREATE, (arguments, progress) -> snapshots.create(arguments));
+    on(Operation.SNAPSHOT_REVERT, (arguments, progress) -> snapshots.revert(arguments));
+    on(Operation.SNAPSHOT_DELETE, snapshots::delete);
     on(Operation.PROVIDER_INIT, (arguments, progress) -> providers.init(arguments));
     on(Operation.PROVIDER_BACKUP, (arguments, progress) -> providers.backup(arguments));
     on(Operation.PROVIDER_RESTORE, (arguments, progress) -> providers.restore(arguments));
@@ -132,6 +139,10 @@ public final class Host implements Operations, AutoCloseable {
         Operation.CONNECTION_INFO,
         Operation.POLICY_LIST,
         Operation.POLICY_APPLY,
+        Operation.SNAPSHOT_LIST,
+        Operation.SNAPSHOT_CREATE,
+        Operation.SNAPSHOT_REVERT,
+        Operation.SNAPSHOT_DELETE,
         Operation.PROVIDER_INIT,
         Operation.PROVIDER_BACKUP,
         Operation.PROVIDER_RESTORE,

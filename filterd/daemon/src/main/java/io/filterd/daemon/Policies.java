@@ -2,6 +2,7 @@ package io.filterd.daemon;
 
 import io.filterd.block.BlockException;
 import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
@@ -72,6 +73,10 @@ final class Policies {
       StoragePolicy policy = folder.get(policyName);
       Optional<DiskStack> attached = attachments.stack(name);
       if (attached.isPresent()) {
+        if (attached.get().links().isChanging()) {
+          throw new OperationException(
+              Code.CONFLICT, "a snapshot of disk " + name + " is being deleted: wait for that");
+        }
         DiskOpener.checkServable(name, policy, attached.get().disk());
         // First what a crash must not leave undone, or the disk would come back under the old one.
         rename(attached.get().disk(), policy);

@@ -5,10 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.filterd.block.BlockException;
 import io.filterd.inventory.DiskName;
-import io.filterd.inventory.ServeOptions;
 import io.filterd.nbd.Client;
 import io.filterd.policy.StoragePolicy;
-import io.filterd.vmdk.Access;
 import io.filterd.vmdk.CreateOptions;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
@@ -33,14 +31,7 @@ class AttachmentsTest {
     VmdkDisk.create(file, CreateOptions.ofSize(1 << 20));
     StoragePolicy policy =
         new StoragePolicy("policy", "", List.of(), Optional.empty(), false, Optional.empty());
-    try (DiskStack stack =
-        DiskStack.open(
-            NAME.toString(),
-            FilterRegistry.load(),
-            VmdkDisk.open(file, Access.READ_WRITE),
-            ServeOptions.DEFAULT,
-            Optional.empty(),
-            policy)) {
+    try (DiskStack stack = PlainDisk.open(NAME.toString(), FilterRegistry.load(), file, policy)) {
       Attachments attachments = new Attachments();
       assertThat(attachments.begin(NAME)).isTrue();
       attachments.attached(NAME, stack);

@@ -12,6 +12,9 @@ import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.CreateOptions;
+import io.filterd.vmdk.EncryptionMetadata;
+import io.filterd.vmdk.LinkedDisk;
+import io.filterd.vmdk.Locker;
 import io.filterd.vmdk.VmdkDisk;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -19,6 +22,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.UUID;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -28,15 +32,26 @@ class DiskStackTest {
   private DiskStack open(SectorCipher cipher, List<FilterUse> uses) throws Exception {
     Path file = folder.resolve("disk.vmdk");
     if (!Files.exists(file)) {
-      VmdkDisk.create(file, CreateOptions.ofSize(1 << 20));
+      VmdkDisk.create(file, options());
     }
+    FilterRegistry filters = FilterRegistry.load();
+    LinkCiphers ciphers =
+        new LinkCiphers("vm/disk", filters.get(FilterRegistry.ENCRYPTION), metadata -> cipher);
     return DiskStack.open(
         "vm/disk",
-        FilterRegistry.load(),
-        VmdkDisk.open(file, Access.READ_WRITE),
+        filters,
+        LinkedDisk.open(file, Access.READ_WRITE, ciphers, moved -> {}),
         ServeOptions.DEFAULT,
-        Optional.of(cipher),
+        ciphers,
         new StoragePolicy("policy", "", uses, Optional.empty(), false, Optional.empty()));
+  }
+
+  private static CreateOptions options() {
+    Locker locker = new Locker("test", "key", "0011223344556677", "AES-256-GCM", "A".repeat(124));
+    return CreateOptions.ofSize(1 << 20)
+        .withEncryption(
+            EncryptionMetadata.of(
+                4096, UUID.randomUUID().toString(), UUID.randomUUID().toString(), locker));
   }
 
   private static SectorCipher cipher() {

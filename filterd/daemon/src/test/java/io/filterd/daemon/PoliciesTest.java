@@ -6,17 +6,14 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Results;
-import io.filterd.inventory.ServeOptions;
 import io.filterd.policy.PolicyResult;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.FilterUse;
-import io.filterd.vmdk.Access;
 import io.filterd.vmdk.CreateOptions;
 import io.filterd.vmdk.VmdkDisk;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -56,14 +53,7 @@ class PoliciesTest {
     StoragePolicy policy = result.policy().orElseThrow();
     assertThat(policy.name()).isEqualTo(name);
     assertThat(policy.description()).isNotEmpty();
-    try (DiskStack stack =
-        DiskStack.open(
-            "vm/disk",
-            filters,
-            VmdkDisk.open(disk, Access.READ_WRITE),
-            ServeOptions.DEFAULT,
-            Optional.empty(),
-            policy)) {
+    try (DiskStack stack = PlainDisk.open("vm/disk", filters, disk, policy)) {
       assertThat(stack.filterUses()).isEqualTo(policy.filters());
       assertThat(stack.filters())
           .extracting(Results.Filter::name)

@@ -31,6 +31,7 @@ final class Filterd {
     COMMANDS.put("demo", Demo::new);
     COMMANDS.put("disk", DiskCommand::new);
     COMMANDS.put("vm", VmCommand::new);
+    COMMANDS.put("snapshot", SnapshotCommand::new);
     COMMANDS.put("connection", ConnectionCommand::new);
     COMMANDS.put("policy", PolicyCommand::new);
     COMMANDS.put("provider", ProviderCommand::new);

@@ -245,6 +245,22 @@ final class Output {
     out.flush();
   }
 
+  void print(Results.Snapshots snapshots) {
+    if (printedAsJson(snapshots)) {
+      return;
+    }
+    if (snapshots.snapshots().isEmpty()) {
+      out.println("No snapshots. Take one: filterd snapshot create " + snapshots.disk());
+    } else {
+      Table table = new Table("SNAPSHOT", "TIME", ">CHANGED SINCE", "FILE");
+      for (Results.Snapshot each : snapshots.snapshots()) {
+        table.add(each.name(), text(each.time()), Sizes.text(each.changedBytes()), each.file());
+      }
+      out.print(table);
+    }
+    out.flush();
+  }
+
   void print(Results.Policies policies) {
     if (printedAsJson(policies)) {
       return;

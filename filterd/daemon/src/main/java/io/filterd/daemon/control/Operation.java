@@ -89,6 +89,22 @@ public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) 
   public static final Operation<Requests.ApplyPolicy, Results.DiskDetails> POLICY_APPLY =
       new Operation<>("policy.apply", Requests.ApplyPolicy.class, Results.DiskDetails.class);
 
+  /** Lists the snapshots of a disk. */
+  public static final Operation<Requests.Disk, Results.Snapshots> SNAPSHOT_LIST =
+      new Operation<>("snapshot.list", Requests.Disk.class, Results.Snapshots.class);
+
+  /** Takes a snapshot of a disk. */
+  public static final Operation<Requests.CreateSnapshot, Results.Snapshots> SNAPSHOT_CREATE =
+      new Operation<>("snapshot.create", Requests.CreateSnapshot.class, Results.Snapshots.class);
+
+  /** Takes a disk back to a snapshot. */
+  public static final Operation<Requests.RevertSnapshot, Results.Done> SNAPSHOT_REVERT =
+      new Operation<>("snapshot.revert", Requests.RevertSnapshot.class, Results.Done.class);
+
+  /** Deletes a snapshot of a disk; what the disk holds stays. */
+  public static final Operation<Requests.Snapshot, Results.Snapshots> SNAPSHOT_DELETE =
+      new Operation<>("snapshot.delete", Requests.Snapshot.class, Results.Snapshots.class);
+
   /** Makes a key provider's secret. */
   public static final Operation<Requests.Provider, Results.Done> PROVIDER_INIT =
       new Operation<>("provider.init", Requests.Provider.class, Results.Done.class);

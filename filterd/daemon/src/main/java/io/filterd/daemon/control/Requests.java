@@ -191,6 +191,36 @@ public final class Requests {
     }
   }
 
+  /** Takes a snapshot of a disk, with a name or with one that is found for it. */
+  public record CreateSnapshot(String name, @Nullable String snapshot) {
+    /** Checks what came from outside. */
+    public CreateSnapshot {
+      require(name, "name");
+    }
+  }
+
+  /** Names a snapshot of a disk. */
+  public record Snapshot(String name, String snapshot) {
+    /** Checks what came from outside. */
+    public Snapshot {
+      require(name, "name");
+      require(snapshot, "snapshot");
+    }
+  }
+
+  /**
+   * Takes a disk back to a snapshot.
+   *
+   * @param discard whether what the disk held since is deleted
+   */
+  public record RevertSnapshot(String name, String snapshot, boolean discard) {
+    /** Checks what came from outside. */
+    public RevertSnapshot {
+      require(name, "name");
+      require(snapshot, "snapshot");
+    }
+  }
+
   /** Names a key provider of the configuration; null for the default one. */
   public record Provider(@Nullable String provider) {}
 

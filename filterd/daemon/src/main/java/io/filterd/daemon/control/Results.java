@@ -161,6 +161,20 @@ public final class Results {
   /** All policies. */
   public record Policies(List<Policy> policies) {}
 
+  /**
+   * A snapshot.
+   *
+   * @param time when it was taken; null if filterd did not take it
+   * @param depth how many snapshots one goes back to it: 1 for the newest
+   * @param changedBytes what the medium holds of changes since, up to the next newer snapshot
+   * @param file the link with its state
+   */
+  public record Snapshot(
+      String name, @Nullable String time, int depth, long changedBytes, String file) {}
+
+  /** The snapshots of a disk, the newest first. */
+  public record Snapshots(String disk, List<Snapshot> snapshots) {}
+
   /** A key provider. */
   public record Provider(
       String name, String type, String state, boolean isDefault, List<String> details) {}
