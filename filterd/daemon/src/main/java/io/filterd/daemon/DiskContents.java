@@ -175,15 +175,19 @@ final class DiskContents {
     return made;
   }
 
+  /** A disk with the content of another. */
+  record Imported(DiskRecord disk, List<String> warnings) {}
+
   /** Makes a disk with the content of another. */
-  DiskRecord importDisk(Requests.ImportDisk request, Progress progress)
+  Imported importDisk(Requests.ImportDisk request, Progress progress)
       throws OperationException, KeyException, BlockException, IOException {
     DiskName name = KnownDisks.name(request.name());
     Path source = Path.of(request.source());
+    List<String> warnings = new ArrayList<>();
     changes.lock();
     try {
       Path file = newDisk(name, request.file());
-      try (BlockDevice from = openSource(source, request.sourceFormat())) {
+      try (BlockDevice from = openSource(source, request.sourceFormat(), warnings)) {
         long sizeBytes = from.info().sizeBytes();
         makeFilled(
             name,
@@ -193,7 +197,7 @@ final class DiskContents {
             new NewPolicy(request.policy(), request.withoutBackup()),
             progress);
       }
-      return add(name, file);
+      return new Imported(add(name, file), warnings);
     } finally {
       changes.unlock();
     }
@@ -237,16 +241,16 @@ final class DiskContents {
     make(name, file, wholeSectors, policy.name(), policy.withoutBackup());
   }
 
-  private static BlockDevice openSource(Path file, String format)
+  private static BlockDevice openSource(Path file, String format, List<String> warnings)
       throws OperationException, IOException, BlockException {
     return switch (DiskFormat.parse(format)) {
-      case VMDK, STREAM -> openPlain(file);
+      case VMDK, STREAM -> openPlain(file, warnings);
       case RAW -> FileDevice.open(file, BlockFile.Access.READ_ONLY);
     };
   }
 
   /** Opens a disk, with the links of all its snapshots, whose content is in the clear. */
-  private static BlockDevice openPlain(Path file)
+  private static BlockDevice openPlain(Path file, List<String> warnings)
       throws OperationException, IOException, BlockException {
     DiskChain chain = DiskChain.open(file, Access.READ_ONLY);
     boolean fine = false;
@@ -257,6 +261,8 @@ final class DiskContents {
           throw new OperationException(
               Code.FORMAT, link.file() + ": is encrypted by filterd; attach it, and export it");
         }
+        link.disk().warnings().forEach(warning -> LOG.warn("import: {}", warning));
+        warnings.addAll(link.disk().warnings());
         links.add(link.disk().link());
       }
       fine = true;

@@ -135,6 +135,7 @@ final class DiskReports {
     Compliance compliance = compliance(disk, stack);
     return new Results.DiskDetails(
         summary,
+        disk.warnings(),
         disk.format(),
         encryption,
         compliance.verdict().name().toLowerCase(Locale.ROOT).replace('_', '-'),

@@ -77,7 +77,10 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.DISK_CREATE, (arguments, progress) -> reports.details(contents.create(arguments)));
     on(
         Operation.DISK_IMPORT,
-        (arguments, progress) -> reports.details(contents.importDisk(arguments, progress)));
+        (arguments, progress) -> {
+          DiskContents.Imported imported = contents.importDisk(arguments, progress);
+          return reports.details(imported.disk()).withWarnings(imported.warnings());
+        });
     on(Operation.DISK_EXPORT, contents::export);
     on(Operation.DISK_ATTACH, (arguments, progress) -> reports.details(serving.attach(arguments)));
     on(

@@ -357,6 +357,23 @@ class BadInputIT {
   }
 
   @Test
+  void anImportTellsWhatItsSourceLacks() throws Exception {
+    Path stream = folder.resolve("stream.vmdk");
+    String options = "subformat=streamOptimized";
+    tool("qemu-img", "convert", "-O", "vmdk", "-o", options, image.toString(), stream.toString());
+    byte[] bytes = Files.readAllBytes(stream);
+    Files.write(stream, Arrays.copyOf(bytes, bytes.length / 2));
+
+    String output =
+        running.filterd("disk", "import", stream.toString(), "vm1/half", "--policy", "encrypted");
+
+    assertThat(output)
+        .contains("warning")
+        .contains(stream + ": cut off at byte " + bytes.length / 2 + "; missing grains");
+    assertThat(running.filterd("disk", "info", "vm1/half")).doesNotContain("warning");
+  }
+
+  @Test
   void aFileThatCanNotBeWrittenIsRefused() throws Exception {
     Path forbidden = Files.write(folder.resolve("forbidden.vmdk"), whole);
     Files.setPosixFilePermissions(forbidden, PosixFilePermissions.fromString("r--r--r--"));

@@ -120,6 +120,7 @@ final class Output {
     line("stored", Sizes.text(disk.storedBytes()));
     line("file", disk.file());
     line("format", details.format());
+    details.warnings().forEach(warning -> line("warning", warning));
     line("policy", text(disk.policy()));
     line("compliance", details.compliance());
     details.complianceReasons().forEach(reason -> line("", reason));

@@ -2,6 +2,7 @@ package io.filterd.daemon.control;
 
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** The results of the operations. Sizes are in bytes. */
@@ -55,10 +56,13 @@ public final class Results {
   /**
    * A disk, whole.
    *
+   * @param warnings what is not right with the files, but does not keep them from being read: of an
+   *     import, with those of its source
    * @param access what clients may do, and how many; null if it is not served
    */
   public record DiskDetails(
       Disk disk,
+      List<String> warnings,
       String format,
       @Nullable Encryption encryption,
       String compliance,
@@ -66,7 +70,22 @@ public final class Results {
       List<Filter> filters,
       @Nullable String access,
       List<String> uris,
-      List<Map<String, Object>> connections) {}
+      List<Map<String, Object>> connections) {
+    /** The same with more warnings. */
+    public DiskDetails withWarnings(List<String> more) {
+      return new DiskDetails(
+          disk,
+          Stream.concat(warnings.stream(), more.stream()).toList(),
+          format,
+          encryption,
+          compliance,
+          complianceReasons,
+          filters,
+          access,
+          uris,
+          connections);
+    }
+  }
 
   /** A filter that runs, and what it has to tell. */
   public record Filter(
