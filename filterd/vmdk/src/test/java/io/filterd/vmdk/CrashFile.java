@@ -176,7 +176,7 @@ final class CrashFile implements ExtentFile {
   @Override
   public boolean read(long position, ByteBuffer target, Blocking blocking) throws BlockException {
     if (position + target.remaining() > size) {
-      throw new BlockException(Reason.IO_ERROR, "ends at " + size);
+      throw new BlockException(Reason.IO_ERROR, name() + ": ends at " + size);
     }
     target.put(now, (int) position, target.remaining());
     return true;

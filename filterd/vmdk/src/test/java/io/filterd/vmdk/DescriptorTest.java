@@ -1,5 +1,8 @@
 package io.filterd.vmdk;
 
+import static java.nio.charset.StandardCharsets.UTF_16;
+import static java.nio.charset.StandardCharsets.UTF_16BE;
+import static java.nio.charset.StandardCharsets.UTF_16LE;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -140,6 +143,12 @@ class DescriptorTest {
         "\"disk.vmdk\"| \"disk.vmdk\" 5| extent offset",
         "\"disk.vmdk\"| \"disk.vmdk\" x| extent offset",
         "SPARSE \"disk.vmdk\"| FLAT \"disk.vmdk\" 4503599627370496| extent offset",
+        "CID=1234abcd| CID=1234abcd~cid=1| cid",
+        "version=1| version=1~version=1| version",
+        "ddb.adapterType| createType=\"vmfs\"~ddb.x| createtype",
+        "ddb.adapterType| parentFileNameHint=\"a\"~PARENTFILENAMEHINT=\"b\"~ddb.x|"
+            + " parentfilenamehint",
+        "SPARSE \"disk.vmdk\"| VMFS \"disk.vmdk\" 8| extent offset",
         "ddb.adapterType| ddb.filterd.x=1~ddb.filterd.X| ddb.filterd.x",
       })
   void refusesALineThatIsWrong(String line, String replacement, String field) {
@@ -150,6 +159,21 @@ class DescriptorTest {
     assertThat(failure).as(wrong).isNotNull();
     assertThat(failure.field()).isEqualTo(field);
     assertThat(failure.byteOffset()).isBetween(512L, 512L + wrong.length());
+  }
+
+  @Test
+  void refusesTextThatOthersWouldReadInAnotherWay() throws FormatException {
+    // Two descriptors one after the other: which one counts?
+    assertThatThrownBy(() -> parse(TEXT + TEXT)).hasMessageContaining("stands twice");
+    // Behind a NUL nobody reads.
+    assertThat(parse(TEXT + "\0" + TEXT.replace("1234abcd", "1")).cid()).isEqualTo(0x1234abcd);
+    assertThatThrownBy(() -> parse("\0" + TEXT)).isInstanceOf(FormatException.class);
+    assertThatThrownBy(() -> parse(TEXT.replace('\n', '\r'))).isInstanceOf(FormatException.class);
+    assertThat(parse(TEXT.stripTrailing()).ddb("adapterType")).hasValue("lsilogic");
+    for (Charset wide : List.of(UTF_16, UTF_16LE, UTF_16BE)) {
+      assertThatThrownBy(() -> Descriptor.parse("d.vmdk", 0, TEXT.getBytes(wide)))
+          .isInstanceOf(FormatException.class);
+    }
   }
 
   @Test

@@ -13,16 +13,23 @@ import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import io.filterd.block.Durability;
+import io.filterd.block.Extents;
 import io.filterd.block.ZeroMode;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.security.SecureRandom;
 import java.util.Arrays;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.zip.Deflater;
 import org.junit.jupiter.api.Test;
@@ -224,7 +231,7 @@ class HostileDiskTest {
     Arrays.fill(head, SECTOR, 21 * SECTOR, (byte) 0);
     System.arraycopy(text, 0, head, SECTOR, text.length);
     Files.write(file, head);
-    try (var channel = Files.newByteChannel(file, java.nio.file.StandardOpenOption.WRITE)) {
+    try (var channel = Files.newByteChannel(file, StandardOpenOption.WRITE)) {
       channel.position((1L << 40) - 1);
       channel.write(ByteBuffer.wrap(new byte[1]));
     }
@@ -254,6 +261,8 @@ class HostileDiskTest {
   @ValueSource(
       strings = {
         "/etc/passwd",
+        "/dev/sda",
+        "/proc/self/mem",
         "../x.vmdk",
         "sub/x.vmdk",
         "..",
@@ -262,9 +271,12 @@ class HostileDiskTest {
         "link.vmdk",
         "sub",
         "pipe",
+        "socket",
         "none.vmdk",
         "d.vmdk",
         "\\\\.\\PhysicalDrive0",
+        "C:\\Windows\\win.ini",
+        "x.vmdk\0.vmdk",
         "vsan://1234",
         "nbd://127.0.0.1/",
         "json:{\"driver\":\"file\"}"
@@ -275,12 +287,42 @@ class HostileDiskTest {
     Files.createSymbolicLink(folder.resolve("link.vmdk"), Path.of("/etc/passwd"));
     assertThat(new ProcessBuilder("mkfifo", folder.resolve("pipe").toString()).start().waitFor())
         .isZero();
+    try (ServerSocketChannel socket = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+      socket.bind(UnixDomainSocketAddress.of(folder.resolve("socket")));
+    }
+    for (String type : List.of("FLAT", "VMFS", "SPARSE", "VMFSSPARSE", "SESPARSE")) {
+      String line = "RW 1 " + type + " \"" + name + "\"" + (type.equals("FLAT") ? " 0" : "");
+      Path file =
+          TestDisks.write(
+              folder.resolve("d.vmdk"), descriptor("monolithicFlat", line).getBytes(US_ASCII));
+
+      assertThatThrownBy(() -> VmdkDisk.open(file, Access.READ_ONLY))
+          .as(type)
+          .isInstanceOf(IOException.class)
+          .hasMessageContaining(folder.toString());
+    }
+  }
+
+  @Test
+  void failsWhereAFlatFileIsCutWhileItIsOpen() throws Exception {
+    Path flat = TestDisks.write(folder.resolve("f.vmdk"), new byte[8 * SECTOR]);
     Path file =
         TestDisks.write(
             folder.resolve("d.vmdk"),
-            descriptor("monolithicFlat", "RW 1 FLAT \"" + name + "\" 0").getBytes(US_ASCII));
+            descriptor("vmfs", "RW 8 VMFS \"f.vmdk\"").getBytes(US_ASCII));
+    try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY)) {
+      try (FileChannel cutting = FileChannel.open(flat, StandardOpenOption.WRITE)) {
+        cutting.truncate(5 * SECTOR);
+      }
+      ByteBuffer target = ByteBuffer.allocateDirect(4 * SECTOR);
+      assertThat(disk.link().read(0, target, Blocking.ALLOWED)).isSameAs(Extents.ALL_DATA);
+      target.clear();
 
-    assertThatThrownBy(() -> VmdkDisk.open(file, Access.READ_ONLY)).isInstanceOf(IOException.class);
+      assertThatThrownBy(() -> disk.link().read(4 * SECTOR, target, Blocking.ALLOWED))
+          .isInstanceOf(BlockException.class)
+          .hasMessageContaining("ends at 2560");
+      assertThat(target.position()).isZero();
+    }
   }
 
   @Test

@@ -66,6 +66,7 @@ class SparseExtentHeaderTest {
     "12, 8, 0x0010000000000000, capacity", // 2 EiB
     "12, 8, 0x000fffffffffffff, capacity",
     "12, 8, 0x1f00000000000000, capacity",
+    "12, 8, 2233785398448881665, capacity", // found by AFL in qemu
     "20, 8, 0, grainSize",
     "20, 8, 4, grainSize",
     "20, 8, 7, grainSize",
