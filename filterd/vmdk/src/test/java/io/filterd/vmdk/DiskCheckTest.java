@@ -13,7 +13,9 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.SecureRandom;
 import java.util.Arrays;
+import java.util.SplittableRandom;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -28,6 +30,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** What a check says of whole files, and of files that are damaged in every way. */
 @Timeout(60)
 class DiskCheckTest {
+  private static final long SEED = Long.getLong("test.seed", new SecureRandom().nextInt());
   private static final int GRAINS = 520; // Two tables.
   private static final SparseLayout LAYOUT = new SparseLayout(GRAINS * 128L);
   private static final int TABLE_AT = (int) LAYOUT.table(0) * SECTOR;
@@ -265,6 +268,42 @@ class DiskCheckTest {
     }
   }
 
+  @Test
+  void answersWhateverStandsThere() throws Exception {
+    byte[] whole = disk();
+    int overhead = (int) LAYOUT.overheadSectors() * SECTOR;
+    SplittableRandom random = new SplittableRandom(SEED);
+    long[] values = {0, 1, -1, 2, 40, 128, 1 << 20, 1L << 32, 1L << 61, Long.MIN_VALUE};
+    int[] fields = {4, 8, 12, 20, 28, 36, 44, 48, 56, 64, 72, 77};
+    for (int i = 0; i < 600; i++) {
+      byte[] bytes = whole.clone();
+      ByteBuffer hostile = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+      for (int j = random.nextInt(3); j >= 0; j--) {
+        switch (random.nextInt(4)) {
+          case 0 ->
+              hostile.putLong(
+                  fields[random.nextInt(fields.length)], values[random.nextInt(values.length)]);
+          case 1 -> hostile.putInt(random.nextInt(overhead / 4) * 4, random.nextInt());
+          case 2 -> hostile.put(random.nextInt(42 * SECTOR), (byte) random.nextInt());
+          default -> {
+            int at = random.nextInt(overhead);
+            hostile.put(at, (byte) (hostile.get(at) ^ 1 << random.nextInt(8)));
+          }
+        }
+      }
+      assertThat(check(bytes).findings()).as("seed %d, image %d", SEED, i).isNotNull();
+      CrashFile file = new CrashFile(bytes);
+      try (Inspection inspection = Inspection.of(Path.of("h.vmdk"), Access.READ_WRITE, file)) {
+        DiskRepair.apply(file, DiskRepair.wanted(inspection.parts().getFirst()));
+      }
+      // A repair never makes errors of its own, and leaves none that it can mend.
+      assertThat(check(file.killedAfter(file.logSize())).findings())
+          .as("seed %d, image %d", SEED, i)
+          .noneMatch(
+              finding -> finding.repairable() && finding.severity() == Finding.Severity.ERROR);
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -287,7 +326,7 @@ class DiskCheckTest {
   @ParameterizedTest
   @EnumSource(TestDisks.Stream.class)
   void looksIntoStreams(TestDisks.Stream kind) throws Exception {
-    byte[] content = TestDisks.content(40 * GRAIN, new java.util.SplittableRandom(1));
+    byte[] content = TestDisks.content(40 * GRAIN, new SplittableRandom(1));
     byte[] stream = TestDisks.stream(content, kind);
     assertThat(check(stream).findings()).isEmpty();
 
