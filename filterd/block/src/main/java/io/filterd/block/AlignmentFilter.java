@@ -44,6 +44,15 @@ public final class AlignmentFilter extends IoFilter {
    * below} if it is smaller; takes over {@code below}.
    */
   public AlignmentFilter(BlockDevice below, int minimumBytes) {
+    this(below, minimumBytes, new RangeLock(below.info().blockSizes().minimum()));
+  }
+
+  /**
+   * As the other one, for several that are exchanged for each other on one device.
+   *
+   * @param lock guards the blocks for all of them; its unit is the minimum block of {@code below}
+   */
+  public AlignmentFilter(BlockDevice below, int minimumBytes, RangeLock lock) {
     super(below);
     DeviceInfo belowInfo = below.info();
     BlockSizes sizes = belowInfo.blockSizes();
@@ -54,7 +63,7 @@ public final class AlignmentFilter extends IoFilter {
     int wanted = Math.max(SCRATCH_BYTES, 2 * blockBytes);
     this.scratchBytes = Math.min(wanted, belowMaximumBytes) / blockBytes * blockBytes;
     this.scratch = new Pool<>(() -> ByteBuffer.allocateDirect(scratchBytes));
-    this.lock = new RangeLock(blockBytes);
+    this.lock = lock;
     int minimum = Math.min(minimumBytes, blockBytes);
     DeviceInfo aligned =
         belowInfo.withBlockSizes(

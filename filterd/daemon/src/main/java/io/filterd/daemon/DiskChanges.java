@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongSupplier;
 
 /** What was changed on disks since named points. */
 final class DiskChanges {
@@ -179,14 +180,14 @@ final class DiskChanges {
    *
    * @return none also if its file is damaged: the disk is served, and its points are lost
    */
-  static Optional<ChangeTracking> openIfThere(VmdkDisk disk, Path file, long sizeBytes)
+  static Optional<ChangeTracking> openIfThere(Path file, long sizeBytes, LongSupplier contentId)
       throws BlockException, IOException {
     Path beside = ChangeTracking.fileOf(file);
     if (!Files.exists(beside)) {
       return Optional.empty();
     }
     try {
-      return Optional.of(ChangeTracking.open(beside, sizeBytes, () -> disk.descriptor().cid()));
+      return Optional.of(ChangeTracking.open(beside, sizeBytes, contentId));
     } catch (FormatException damaged) {
       org.slf4j.LoggerFactory.getLogger(DiskChanges.class)
           .warn(

@@ -5,6 +5,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.CheckedDevice;
 import io.filterd.block.CowDevice;
+import io.filterd.block.RangeLock;
 import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -64,8 +65,12 @@ final class DiskStack implements AutoCloseable {
   private volatile Optional<ChangeTracking> tracking;
   private final MetaContext depth;
   private final PolicyGate gate;
-  private final BlockDevice top;
   private final LinkCiphers ciphers;
+
+  /** Guards blocks for every alignment filter that stands on this disk. */
+  private final RangeLock blocks;
+
+  private volatile BlockDevice top;
   private volatile Applied applied;
 
   /** Those that were exchanged, and may still hold requests. */
@@ -93,8 +98,9 @@ final class DiskStack implements AutoCloseable {
     this.depth = depth;
     this.ciphers = ciphers;
     this.applied = applied;
-    this.gate = new PolicyGate(filtered);
-    this.top = new CheckedDevice(new AlignmentFilter(gate, 1));
+    this.blocks = new RangeLock(filtered.info().blockSizes().minimum());
+    this.gate = new PolicyGate(aligned(filtered));
+    this.top = new CheckedDevice(gate);
   }
 
   /**
@@ -119,8 +125,7 @@ final class DiskStack implements AutoCloseable {
       bottom = new CheckedDevice(links);
       Optional<ChangeTracking> tracking = Optional.empty();
       if (options.mode() == ServeOptions.Mode.READ_WRITE) {
-        VmdkDisk disk = topOf(links);
-        tracking = DiskChanges.openIfThere(disk, fileOf(disk), links.info().sizeBytes());
+        tracking = openTracking(links);
         bottom = tracked(bottom, tracking);
       }
       Optional<CowDevice> cow = Optional.empty();
@@ -157,8 +162,11 @@ final class DiskStack implements AutoCloseable {
     return links.links().getFirst().disk();
   }
 
-  private static Path fileOf(VmdkDisk disk) {
-    return Path.of(disk.descriptor().file());
+  private static Optional<ChangeTracking> openTracking(LinkedDisk links)
+      throws BlockException, IOException {
+    // Whichever link is the top one when the question is asked.
+    return DiskChanges.openIfThere(
+        links.file(), links.info().sizeBytes(), () -> topOf(links).descriptor().cid());
   }
 
   private static BlockDevice tracked(BlockDevice below, Optional<ChangeTracking> tracking) {
@@ -176,15 +184,26 @@ final class DiskStack implements AutoCloseable {
       throw new OperationException(
           Code.CONFLICT, "disk " + name + " is not served to be written: its file does not change");
     }
-    VmdkDisk disk = disk();
-    Path beside = ChangeTracking.fileOf(fileOf(disk));
-    long sizeBytes = base.info().sizeBytes();
-    ChangeTracking.create(beside, sizeBytes, disk.descriptor().cid());
-    Optional<ChangeTracking> started = DiskChanges.openIfThere(disk, fileOf(disk), sizeBytes);
+    Path beside = ChangeTracking.fileOf(links.file());
+    ChangeTracking.create(beside, links.info().sizeBytes(), disk().descriptor().cid());
+    Optional<ChangeTracking> started = openTracking(links);
     base = tracked(base, started);
     tracking = started;
     // What is under way does not pass what tracks it yet: it is waited for.
     exchange(applied.policy(), Exchange.AFTER_THE_LAST);
+  }
+
+  /** The only read-modify-write. One for each exchange, and one lock for all of them. */
+  private BlockDevice aligned(BlockDevice filtered) {
+    return new AlignmentFilter(filtered, 1, blocks);
+  }
+
+  private BlockDevice trackedAfterGrowth() throws BlockException, IOException {
+    if (tracking.isPresent()) {
+      tracking.get().close();
+      tracking = openTracking(links);
+    }
+    return tracked(new CheckedDevice(links), tracking);
   }
 
   /** Stacks a policy's filters on a chain, which they leave open when they are closed. */
@@ -235,7 +254,7 @@ final class DiskStack implements AutoCloseable {
 
   private void exchange(StoragePolicy policy, Exchange how) throws BlockException {
     List<Running> next = new ArrayList<>();
-    BlockDevice filtered = stack(name, filters, policy, base, next);
+    BlockDevice filtered = aligned(stack(name, filters, policy, base, next));
     boolean keepsData =
         Stream.of(applied.running(), next).flatMap(List::stream).anyMatch(Running::keepsData);
     boolean exchanged = false;
@@ -249,6 +268,29 @@ final class DiskStack implements AutoCloseable {
     }
     former.addAll(applied.running());
     applied = new Applied(policy, next);
+    if (gate.closeDrained()) {
+      former.clear();
+    }
+  }
+
+  /**
+   * Makes the disk larger under live requests, which wait for that. Clients that are there go on
+   * with the size that they know; {@link #device} has the new one.
+   */
+  void grow(long sizeBytes) throws BlockException, IOException {
+    List<Running> next = new ArrayList<>();
+    Applied now = applied;
+    gate.grow(
+        () -> {
+          links.grow(sizeBytes);
+          BlockDevice grown = trackedAfterGrowth();
+          BlockDevice made = aligned(stack(name, filters, now.policy(), grown, next));
+          base = grown; // What stood on the same links is left open, and forgotten.
+          return made;
+        });
+    top = new CheckedDevice(gate);
+    former.addAll(now.running());
+    applied = new Applied(now.policy(), next);
     if (gate.closeDrained()) {
       former.clear();
     }

@@ -9,6 +9,7 @@ import io.filterd.block.Durability;
 import io.filterd.block.Extents;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -17,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Where the policy's filters can be exchanged under live requests. The device looks the same from
- * above before and after.
+ * above before and after, but for its size, which may grow.
  */
 final class PolicyGate implements BlockDevice {
   /** What an exchange does with requests that are still in the old filters. */
@@ -44,7 +45,7 @@ final class PolicyGate implements BlockDevice {
     }
   }
 
-  private final DeviceInfo info;
+  private volatile DeviceInfo info;
   private volatile Pipeline current;
 
   /** Pipelines that were exchanged while requests were in them. Guarded by this. */
@@ -78,6 +79,37 @@ final class PolicyGate implements BlockDevice {
       }
     } else {
       current = new Pipeline(next);
+    }
+    retired.add(old);
+  }
+
+  /** Makes filters that stand on something that changes; what it throws leaves all as it was. */
+  @FunctionalInterface
+  interface Maker {
+    /** The new filters, which are taken over. */
+    BlockDevice make() throws BlockException, IOException;
+  }
+
+  /**
+   * Lets later requests through filters on a device that gets larger meanwhile. Those that are in
+   * any old filters finish first, and later ones wait. Who has looked at the size before goes on
+   * with that.
+   */
+  synchronized void grow(Maker next) throws BlockException, IOException {
+    Pipeline old = current;
+    old.ending = true;
+    long stamp = old.lock.writeLock();
+    try {
+      for (Pipeline pipeline : retired) {
+        pipeline.lock.unlockWrite(pipeline.lock.writeLock());
+      }
+      old.top.flush(Blocking.ALLOWED);
+      BlockDevice made = next.make();
+      info = made.info();
+      current = new Pipeline(made);
+    } finally {
+      old.ending = false;
+      old.lock.unlockWrite(stamp);
     }
     retired.add(old);
   }

@@ -182,6 +182,54 @@ class PolicyGateTest extends BlockDeviceContract {
   }
 
   @Test
+  void growsWhenTheLastRequestHasLeftAllOldFilters() throws Exception {
+    CompletableFuture<Extents> held = heldRead();
+    Holding second = new Holding(bottom);
+    gate.exchange(second, Exchange.OVERLAPPING);
+    MemoryDevice larger = new MemoryDevice(1 << 21);
+    CompletableFuture<Void> growth =
+        CompletableFuture.runAsync(
+            () -> {
+              try {
+                gate.grow(() -> larger);
+              } catch (BlockException failure) {
+                throw new AssertionError(failure);
+              }
+            },
+            THREADS);
+    Awaitility.await()
+        .atMost(Duration.ofSeconds(30))
+        .until(() -> read(gate, Blocking.FORBIDDEN) == Extents.WOULD_BLOCK);
+    assertThat(growth).isNotDone();
+    assertThat(gate.info().sizeBytes()).isEqualTo(1 << 20);
+
+    old.goOn.countDown();
+    growth.join();
+    held.join();
+
+    assertThat(gate.info().sizeBytes()).isEqualTo(1 << 21);
+    assertThat(second.flushes).hasValue(1);
+    assertThat(gate.closeDrained()).isTrue();
+    assertThat(old.closed && second.closed).isTrue();
+  }
+
+  @Test
+  void staysAsItIsIfTheGrowthFails() throws Exception {
+    assertThatThrownBy(
+            () ->
+                gate.grow(
+                    () -> {
+                      throw new BlockException(BlockException.Reason.NO_SPACE, "full");
+                    }))
+        .hasMessage("full");
+
+    old.goOn.countDown();
+    assertThat(read(gate, Blocking.ALLOWED)).isNotNull();
+    assertThat(gate.info().sizeBytes()).isEqualTo(1 << 20);
+    assertThat(old.closed).isFalse();
+  }
+
+  @Test
   void refusesADeviceThatLooksDifferent() {
     assertThatThrownBy(() -> gate.exchange(new MemoryDevice(1 << 21), Exchange.OVERLAPPING))
         .isInstanceOf(IllegalArgumentException.class)

@@ -69,7 +69,7 @@ public final class LinkedDisk implements BlockDevice {
   private final Front front;
   private final boolean keepsShape;
   private final RequestGate gate = new RequestGate();
-  private final DeviceInfo info;
+  private volatile DeviceInfo info;
   private volatile List<Open> links;
   private volatile @Nullable Chain chain;
 
@@ -256,6 +256,34 @@ public final class LinkedDisk implements BlockDevice {
       if (!begun) {
         end();
       }
+    }
+  }
+
+  /**
+   * Makes the disk larger, by its top link: what a shorter parent does not have reads as zeros. The
+   * device says its new size from then on; who stands in front of it knows the old one.
+   *
+   * @throws IllegalArgumentException if that is no larger size that a disk may have
+   * @throws BlockException as {@link VmdkDisk#grow}
+   * @throws FileSystemException if a snapshot is being taken or deleted
+   */
+  public void grow(long sizeBytes) throws FileSystemException, BlockException {
+    begin();
+    try {
+      gate.pause();
+      try {
+        Open top = links.getFirst();
+        top.disk().grow(sizeBytes);
+        // What stood in front of the link knows its old size. It is left open, as closing it would
+        // close the link.
+        BlockDevice front = this.front.over(top.disk());
+        replace(0, new Open(top.file(), top.access(), top.disk(), front));
+        info = chain().info();
+      } finally {
+        gate.resume();
+      }
+    } finally {
+      end();
     }
   }
 
