@@ -2,7 +2,9 @@ package io.filterd.daemon;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
+import io.filterd.block.CheckedDevice;
 import io.filterd.crypto.SecretBytes;
+import io.filterd.crypto.SectorCipher;
 import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -16,6 +18,8 @@ import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
+import io.filterd.vmdk.DiskCompaction;
+import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.FormatException;
 import io.filterd.vmdk.LinkedDisk;
 import io.filterd.vmdk.VmdkDisk;
@@ -99,6 +103,38 @@ final class DiskOpener {
         ciphers.linkIds().forEach(keys::evict);
         ciphers.close();
       }
+    }
+  }
+
+  /** Does something with the cipher of a disk that is not attached; none if it is not encrypted. */
+  @FunctionalInterface
+  interface WithCipher<R> {
+    R call(DiskCompaction.Plaintext plaintext)
+        throws OperationException, BlockException, IOException;
+  }
+
+  /** Lets somebody look at what a disk's file holds in the clear; its key is wiped afterwards. */
+  <R> R withPlaintext(DiskName name, Path file, WithCipher<R> action)
+      throws OperationException, KeyException, BlockException, IOException {
+    Optional<EncryptionMetadata> encryption;
+    try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY)) {
+      encryption = disk.encryption();
+    }
+    if (encryption.isEmpty()) {
+      return action.call(stored -> stored);
+    }
+    EncryptionMetadata metadata = encryption.get();
+    try (SecretBytes dek = keys.unlock(name.toString(), metadata);
+        SectorCipher cipher = XtsEngines.byName(engine).cipher(dek, metadata.unitBytes())) {
+      return action.call(
+          stored ->
+              LinkCiphers.inFrontOf(
+                  new CheckedDevice(stored),
+                  name.toString(),
+                  filters.get(FilterRegistry.ENCRYPTION),
+                  cipher));
+    } finally {
+      keys.evict(metadata.linkId());
     }
   }
 

@@ -3,6 +3,7 @@ package io.filterd.daemon;
 import io.filterd.block.BlockException;
 import io.filterd.crypto.SecretMemoryException;
 import io.filterd.crypto.XtsEngines;
+import io.filterd.daemon.control.Care;
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -99,6 +100,11 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.VM_LIST, (arguments, progress) -> vms.list());
     on(Operation.VM_EXPORT, vms::export);
     on(Operation.VM_IMPORT, vms::importVm);
+    DiskCare care = new DiskCare(inventory, opener, attachments, changes);
+    on(Care.DISK_CHECK, (arguments, progress) -> care.check(arguments));
+    on(Care.DISK_REPAIR, (arguments, progress) -> care.repair(arguments));
+    on(Care.DISK_GROW, (arguments, progress) -> reports.details(care.grow(arguments)));
+    on(Care.DISK_COMPACT, care::compact);
     on(Operation.CONNECTION_LIST, (arguments, progress) -> connections.list());
     on(Operation.CONNECTION_INFO, (arguments, progress) -> connections.details(arguments.id()));
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
@@ -138,6 +144,10 @@ public final class Host implements Operations, AutoCloseable {
         Operation.VM_LIST,
         Operation.VM_EXPORT,
         Operation.VM_IMPORT,
+        Care.DISK_CHECK,
+        Care.DISK_REPAIR,
+        Care.DISK_GROW,
+        Care.DISK_COMPACT,
         Operation.CONNECTION_LIST,
         Operation.CONNECTION_INFO,
         Operation.POLICY_LIST,

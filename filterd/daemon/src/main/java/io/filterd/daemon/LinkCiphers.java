@@ -73,6 +73,13 @@ final class LinkCiphers implements LinkedDisk.Front, AutoCloseable {
     }
   }
 
+  /** The filter that deciphers what {@code stored} holds. */
+  static BlockDevice inFrontOf(
+      BlockDevice stored, String disk, FilterFactory factory, SectorCipher cipher)
+      throws BlockException {
+    return factory.create(new Context(disk, cipher), stored);
+  }
+
   private record Context(String disk, SectorCipher cipher) implements FilterContext {
     @Override
     public FilterSettings settings() {

@@ -20,7 +20,7 @@ import picocli.CommandLine.Parameters;
 /** {@code filterd disk}. */
 @Command(
     name = "disk",
-    description = "Make, list, attach and detach disks.",
+    description = "Make, list, attach, detach and look after disks.",
     subcommands = {
       DiskCommand.Create.class,
       DiskCommand.Import.class,
@@ -32,10 +32,14 @@ import picocli.CommandLine.Parameters;
       DiskCommand.SetReadOnly.class,
       ChangeCommands.Mark.class,
       ChangeCommands.Unmark.class,
-      ChangeCommands.Changes.class
+      ChangeCommands.Changes.class,
+      CareCommands.Check.class,
+      CareCommands.Repair.class,
+      CareCommands.Grow.class,
+      CareCommands.Compact.class
     })
 final class DiskCommand {
-  private static final String NAME_HELP = "The disk: VM/DISK, for example vm1/disk0.";
+  static final String NAME_HELP = "The disk: VM/DISK, for example vm1/disk0.";
 
   /** {@code filterd disk create}. */
   @Command(

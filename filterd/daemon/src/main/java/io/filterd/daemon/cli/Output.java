@@ -1,6 +1,7 @@
 package io.filterd.daemon.cli;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import io.filterd.daemon.control.Care;
 import io.filterd.daemon.control.Json;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.Results;
@@ -148,6 +149,62 @@ final class Output {
       filter.report().forEach((name, value) -> line("", name + ": " + value(value)));
     }
     out.flush();
+  }
+
+  void print(Care.Check check) {
+    if (printedAsJson(check)) {
+      return;
+    }
+    Table table = new Table("SEVERITY", ">BYTE", "FIELD", "ACTUAL", "EXPECTED", "REPAIR", "FILE");
+    for (Care.Finding finding : check.findings()) {
+      table.add(
+          finding.severity(),
+          Long.toString(finding.byteOffset()),
+          finding.field(),
+          finding.actual(),
+          finding.expected(),
+          finding.repairable() ? "yes" : "no",
+          finding.file());
+    }
+    if (!check.findings().isEmpty()) {
+      out.print(table);
+    }
+    long all = check.errors() + check.warnings() + check.leaks();
+    if (all > check.findings().size()) {
+      out.println("... and " + (all - check.findings().size()) + " more");
+    }
+    out.printf(
+        "%s: %s, %s, %d grain(s) in %d table(s): %s%n",
+        check.file(),
+        check.format(),
+        Sizes.text(check.sizeBytes()),
+        check.grains(),
+        check.tables(),
+        all == 0
+            ? "clean"
+            : "%s: %d error(s), %d warning(s), %d leak(s) of %s"
+                .formatted(
+                    check.verdict(),
+                    check.errors(),
+                    check.warnings(),
+                    check.leaks(),
+                    Sizes.text(check.leakedBytes())));
+    out.flush();
+  }
+
+  void print(Care.Repair repair) {
+    if (printedAsJson(repair)) {
+      return;
+    }
+    if (repair.undone()) {
+      out.println("The repair is taken back.");
+    } else if (repair.changes() == 0) {
+      out.println("There was nothing that could be repaired.");
+    } else {
+      out.println(
+          "Changed " + repair.changes() + " range(s); what they held is in " + repair.backup());
+    }
+    print(repair.after());
   }
 
   void print(Results.Connections connections) {

@@ -11,7 +11,7 @@ public final class Requests {
   private Requests() {}
 
   /** Refuses what was asked for without a field, or with null for it. */
-  private static void require(@Nullable Object value, String field) {
+  static void require(@Nullable Object value, String field) {
     if (value == null) {
       throw new IllegalArgumentException(field + ": is missing");
     }
@@ -23,7 +23,7 @@ public final class Requests {
     checkPath(path, field);
   }
 
-  private static void checkPath(@Nullable String path, String field) {
+  static void checkPath(@Nullable String path, String field) {
     if (path != null) {
       try {
         var _ = Path.of(path);
