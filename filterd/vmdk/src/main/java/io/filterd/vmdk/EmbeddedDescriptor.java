@@ -17,8 +17,9 @@ import java.util.function.UnaryOperator;
  *
  * <p>Files made here have two slots for the descriptor. A change writes the slot that is not in
  * use, syncs, and then one sector, the header, with the place of that slot: a crash leaves the old
- * descriptor or the new one. Between changes the first slot is the one in use. Files made by others have one slot; there only the digits of the
- * content id are changed, in place, where every mixture of old and new is as good.
+ * descriptor or the new one. Between changes the first slot is the one in use. Files made by others
+ * have one slot; there only the digits of the content id are changed, in place, where every mixture
+ * of old and new is as good.
  */
 final class EmbeddedDescriptor implements DescriptorStore {
   private static final int DESCRIPTOR_OFFSET_AT = 28;
