@@ -5,11 +5,10 @@ import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
 
 /** Opens the extents that a descriptor in a file of its own names. */
 final class DescribedExtents {
@@ -25,14 +24,11 @@ final class DescribedExtents {
     List<BlockDevice> extents = new ArrayList<>();
     boolean opened = false;
     try {
-      Set<String> names = new HashSet<>(Set.of(path.getFileName().toString()));
+      ExtentFiles.checkNames(path, descriptor);
       for (ExtentLine line : descriptor.extents()) {
-        if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
-          throw ExtentFiles.bad(path, line, "a file that is not named twice");
-        }
         extents.add(extent(path, line, warnings));
       }
-      BlockDevice all = new Concatenation(extents);
+      BlockDevice all = new Concatenation(extents, () -> {});
       opened = true;
       return all;
     } finally {
@@ -44,7 +40,8 @@ final class DescribedExtents {
     }
   }
 
-  private static BlockDevice extent(Path path, ExtentLine line, List<String> warnings)
+  /** Opens one extent for reading. */
+  static BlockDevice extent(Path path, ExtentLine line, List<String> warnings)
       throws IOException, BlockException {
     if (line.access() == ExtentLine.Access.NOACCESS && isInFiles(line.type())) {
       return new NoAccessExtent(path.toString(), line.byteOffset(), line.sizeBytes());
@@ -110,8 +107,13 @@ final class DescribedExtents {
 
   private static BlockDevice sparse(ExtentFile file, ExtentLine line, List<String> warnings)
       throws FormatException, BlockException {
-    SparseExtentHeader header =
-        SparseExtentHeader.parse(file.name(), 0, ExtentFiles.sector(file, 0));
+    return HostedSparse.open(file, header(file, line, ExtentFiles.sector(file, 0)), warnings);
+  }
+
+  /** The header of a sparse extent, which must be of the size that its line says. */
+  static SparseExtentHeader header(ExtentFile file, ExtentLine line, ByteBuffer sector)
+      throws FormatException, BlockException {
+    SparseExtentHeader header = SparseExtentHeader.parse(file.name(), 0, sector);
     header.checkFits(file.name(), 0, file.sizeBytes());
     if (header.capacityBytes() != line.sizeBytes()) {
       throw new FormatException(
@@ -121,6 +123,6 @@ final class DescribedExtents {
           header.capacitySectors() + " sectors",
           line.sectors() + ", as the descriptor says");
     }
-    return HostedSparse.open(file, header, warnings);
+    return header;
   }
 }

@@ -6,7 +6,7 @@ import java.util.function.UnaryOperator;
 /**
  * Where a disk's descriptor is kept, and how it is changed so that a crash leaves one of the two.
  */
-sealed interface DescriptorStore permits EmbeddedDescriptor, ReadOnlyDescriptor {
+sealed interface DescriptorStore permits EmbeddedDescriptor, TextDescriptor, ReadOnlyDescriptor {
   /** The descriptor as it is on the disk. */
   Descriptor current();
 

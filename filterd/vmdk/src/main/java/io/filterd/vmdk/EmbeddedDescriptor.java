@@ -6,7 +6,6 @@ import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
 import io.filterd.block.Blocking;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.util.HexFormat;
@@ -21,13 +20,7 @@ import java.util.function.UnaryOperator;
  * have one slot; there only the digits of the content id are changed, in place, where every mixture
  * of old and new is as good.
  */
-final class EmbeddedDescriptor implements DescriptorStore {
-  private static final int DESCRIPTOR_OFFSET_AT = 28;
-  private static final int CAPACITY_AT = 12;
-  private static final int REDUNDANT_DIRECTORY_AT = 48;
-  private static final int DIRECTORY_AT = 56;
-  private static final int OVERHEAD_AT = 64;
-  private static final int UNCLEAN_SHUTDOWN_AT = 72;
+final class EmbeddedDescriptor implements DescriptorStore, ChangeMark {
   private static final long INITIAL_CID = 0xffff_fffeL;
   private static final String LONG_CONTENT_ID = "longContentID";
   private static final SecureRandom RANDOM = new SecureRandom();
@@ -35,9 +28,7 @@ final class EmbeddedDescriptor implements DescriptorStore {
   private final ExtentFile file;
   private final boolean twoSlots;
 
-  /** The header's sector as it is in the file; of foreign headers what is unknown is kept. */
-  private final ByteBuffer header;
-
+  private final HeaderSector header;
   private final ByteBuffer slot = ByteBuffer.allocateDirect(SparseLayout.SLOT_BYTES);
   private volatile Descriptor current;
   private boolean keepsContentId;
@@ -49,7 +40,7 @@ final class EmbeddedDescriptor implements DescriptorStore {
    */
   EmbeddedDescriptor(ExtentFile file, ByteBuffer header, Descriptor current, boolean twoSlots) {
     this.file = file;
-    this.header = header.order(ByteOrder.LITTLE_ENDIAN);
+    this.header = new HeaderSector(file, header);
     this.current = current;
     this.twoSlots = twoSlots;
   }
@@ -69,7 +60,7 @@ final class EmbeddedDescriptor implements DescriptorStore {
               + " import the disk into a new one)");
     }
     Descriptor next = DescriptorStore.checked(current, change.apply(current));
-    switchTo(next, isUnclean());
+    switchTo(next, header.isUnclean());
   }
 
   @Override
@@ -77,22 +68,17 @@ final class EmbeddedDescriptor implements DescriptorStore {
     keepsContentId = true;
   }
 
-  /**
-   * Marks the file as open for writing, durably, and gives it a new content id, unless that is to
-   * be kept. To be called before the first change of the content.
-   */
-  synchronized void beginChanges() throws BlockException {
+  @Override
+  public synchronized void beginChanges() throws BlockException {
     if (keepsContentId) {
-      writeHeader(current.byteOffset() / SECTOR_BYTES, true);
-      file.sync();
+      header.write(true);
       return;
     }
     if (twoSlots) {
       switchTo(withNewContentId(current), true);
       return;
     }
-    writeHeader(current.byteOffset() / SECTOR_BYTES, true);
-    file.sync();
+    header.write(true);
     int digits = current.cidDigits();
     String cid = "%08x".formatted(newContentId()).substring(8 - digits);
     ByteBuffer text = direct(cid.getBytes(StandardCharsets.ISO_8859_1));
@@ -108,19 +94,14 @@ final class EmbeddedDescriptor implements DescriptorStore {
    */
   synchronized void grow(SparseExtentHeader grown) throws BlockException {
     Descriptor next = current.withExtentSectors(grown.capacitySectors());
-    ByteBuffer old = ByteBuffer.allocate(header.capacity()).put(header.clear()).flip();
+    ByteBuffer old = header.grow(grown);
     boolean switched = false;
     try {
-      header
-          .putLong(CAPACITY_AT, grown.capacitySectors())
-          .putLong(REDUNDANT_DIRECTORY_AT, grown.redundantDirectoryOffset())
-          .putLong(DIRECTORY_AT, grown.directoryOffset())
-          .putLong(OVERHEAD_AT, grown.overheadSectors());
       switchTo(next, true);
       switched = true;
     } finally {
       if (!switched) {
-        header.clear().put(old).clear();
+        header.takeBack(old);
       }
     }
   }
@@ -129,15 +110,10 @@ final class EmbeddedDescriptor implements DescriptorStore {
     return twoSlots;
   }
 
-  /** Marks the file as closed, once all else is durable: given back space too, or it leaks. */
-  synchronized void endChanges() throws BlockException {
-    file.sync();
-    writeHeader(current.byteOffset() / SECTOR_BYTES, false);
-    file.sync();
-  }
-
-  private boolean isUnclean() {
-    return header.get(UNCLEAN_SHUTDOWN_AT) != 0;
+  @Override
+  public synchronized void endChanges() throws BlockException {
+    file.sync(); // Given back space too, or it leaks.
+    header.write(false);
   }
 
   /**
@@ -156,8 +132,7 @@ final class EmbeddedDescriptor implements DescriptorStore {
     fill(slot, moved);
     file.write(other * SECTOR_BYTES, slot, Blocking.ALLOWED);
     file.sync();
-    writeHeader(other, unclean);
-    file.sync();
+    header.write(other, unclean);
     current = moved;
   }
 
@@ -180,23 +155,8 @@ final class EmbeddedDescriptor implements DescriptorStore {
     slot.flip();
   }
 
-  private void writeHeader(long descriptorSector, boolean unclean) throws BlockException {
-    long oldSector = header.getLong(DESCRIPTOR_OFFSET_AT);
-    byte oldUnclean = header.get(UNCLEAN_SHUTDOWN_AT);
-    header.putLong(DESCRIPTOR_OFFSET_AT, descriptorSector);
-    header.put(UNCLEAN_SHUTDOWN_AT, (byte) (unclean ? 1 : 0));
-    boolean written = false;
-    try {
-      file.write(0, header.clear(), Blocking.ALLOWED);
-      written = true;
-    } finally {
-      if (!written) {
-        header.putLong(DESCRIPTOR_OFFSET_AT, oldSector).put(UNCLEAN_SHUTDOWN_AT, oldUnclean);
-      }
-    }
-  }
-
-  private static Descriptor withNewContentId(Descriptor descriptor) {
+  /** A descriptor that says that the content is another now. */
+  static Descriptor withNewContentId(Descriptor descriptor) {
     long cid = newContentId();
     Descriptor changed = descriptor.withCid(cid);
     return changed.has(LONG_CONTENT_ID)

@@ -41,8 +41,12 @@ interface ExtentFile extends AutoCloseable {
   /** Where the hole at or after {@code position} begins; {@code end} if there is none before it. */
   long nextHole(long position, long end) throws BlockException;
 
-  /** Gives back the space of a range whose content is of no use, where the file system can. */
-  void punchHole(long position, long length) throws BlockException;
+  /**
+   * Gives back the space of a range, which reads as zeros then, where the file system can.
+   *
+   * @return whether it was done
+   */
+  boolean punchHole(long position, long length) throws BlockException;
 
   @Override
   void close() throws BlockException;

@@ -8,8 +8,11 @@ import io.filterd.block.file.BlockFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -22,10 +25,33 @@ final class ExtentFiles {
   private static final Pattern EXTENT_NAME =
       Pattern.compile("(.*)-(?:flat|delta|sesparse|rdmp?|ctk|[sf][0-9]{3})\\.vmdk");
 
+  private static final int OPEN_TRIES = 5;
+
   private ExtentFiles() {}
 
   /** Opens a file, and locks it: for one writer, or for readers. */
   static ExtentFile open(Path path, Access access) throws IOException {
+    for (int i = 0; i < OPEN_TRIES; i++) {
+      BlockFile file = openLocked(path, access);
+      boolean named = false;
+      try {
+        named = file.isNamed();
+      } finally {
+        if (!named) {
+          closeQuietly(file);
+        }
+      }
+      if (named) {
+        return new StoredExtent(file);
+      }
+      // Between opening and locking it, its user has put a new one in its place: so with
+      // descriptors, which are replaced whole.
+    }
+    throw new FileSystemException(
+        path.toString(), null, "is being replaced all the time (expected: to stay)");
+  }
+
+  private static BlockFile openLocked(Path path, Access access) throws IOException {
     BlockFile file =
         BlockFile.open(
             path,
@@ -34,7 +60,7 @@ final class ExtentFiles {
     try {
       file.lock();
       locked = true;
-      return new StoredExtent(file);
+      return file;
     } finally {
       if (!locked) {
         closeQuietly(file);
@@ -76,6 +102,16 @@ final class ExtentFiles {
       }
     }
     return new FormatException(file.name(), at, field, actual, expected);
+  }
+
+  /** Refuses a descriptor that names a file twice, or its own. */
+  static void checkNames(Path descriptorFile, Descriptor descriptor) throws FormatException {
+    Set<String> names = new HashSet<>(Set.of(String.valueOf(descriptorFile.getFileName())));
+    for (ExtentLine line : descriptor.extents()) {
+      if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
+        throw bad(descriptorFile, line, "a file that is not named twice");
+      }
+    }
   }
 
   /** An error in the name that an extent's line gives its file. */

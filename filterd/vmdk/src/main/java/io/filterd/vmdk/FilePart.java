@@ -76,7 +76,7 @@ final class FilePart implements ExtentFile {
   }
 
   @Override
-  public void punchHole(long position, long length) throws BlockException {
+  public boolean punchHole(long position, long length) throws BlockException {
     throw readOnly();
   }
 

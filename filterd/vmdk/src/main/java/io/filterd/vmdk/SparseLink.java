@@ -13,6 +13,7 @@ import io.filterd.block.Completion;
 import io.filterd.block.DeviceInfo;
 import io.filterd.block.Durability;
 import io.filterd.block.Extents;
+import io.filterd.block.Pool;
 import io.filterd.block.RangeLock;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
@@ -57,8 +58,15 @@ final class SparseLink implements BlockDevice {
   private static final int TABLE_BYTES = TABLE_SECTORS * SECTOR_BYTES;
   private static final int TABLES_AT_A_TIME = 64;
 
+  /** For tables on their way to a file; a disk may have thousands of extents. */
+  private static final Pool<ByteBuffer> TABLE_BUFFERS =
+      new Pool<>(
+          () ->
+              ByteBuffer.allocateDirect(TABLES_AT_A_TIME * TABLE_BYTES)
+                  .order(ByteOrder.LITTLE_ENDIAN));
+
   private final ExtentFile file;
-  private final EmbeddedDescriptor descriptor;
+  private final ChangeMark mark;
   private final RangeLock ranges;
   private final int grainBytes;
   private final int grainSectors;
@@ -84,10 +92,6 @@ final class SparseLink implements BlockDevice {
   /** Guards commits: one at a time. */
   private final ReentrantLock commitLock = new ReentrantLock();
 
-  /** Guarded by {@link #commitLock}. */
-  private final ByteBuffer tableBytes =
-      ByteBuffer.allocateDirect(TABLES_AT_A_TIME * TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-
   // The space of the file, guarded by the lock of the tables: what is used, and which of that no
   // entry in memory names any more, though one on the disk may.
   private final GrainSpace space;
@@ -104,10 +108,9 @@ final class SparseLink implements BlockDevice {
 
   private boolean closed;
 
-  private SparseLink(
-      ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, TableScan scan) {
+  private SparseLink(ExtentFile file, SparseExtentHeader header, ChangeMark mark, TableScan scan) {
     this.file = file;
-    this.descriptor = descriptor;
+    this.mark = mark;
     this.header = header;
     this.sizeBytes = header.capacityBytes();
     this.grainBytes = header.grainBytes();
@@ -166,13 +169,21 @@ final class SparseLink implements BlockDevice {
    * @param twoSlots whether the file has two slots for its descriptor
    */
   static SparseLink open(
-      ExtentFile file, SparseExtentHeader header, EmbeddedDescriptor descriptor, boolean twoSlots)
+      ExtentFile file, SparseExtentHeader header, ChangeMark mark, boolean twoSlots)
       throws BlockException, FormatException {
+    if (header.isCompressed() || header.version() > 2) {
+      throw new FormatException(
+          file.name(),
+          4,
+          "version",
+          header.version() + (header.isCompressed() ? ", compressed" : ""),
+          "1 or 2, to write the disk; it can be read, and imported into a new one");
+    }
     TableScan scan = TableScan.read(file, header, twoSlots ? SparseLayout.SLOTS_END_SECTOR : 1);
     if (header.uncleanShutdown()) {
       scan.repair(file, header);
     }
-    return new SparseLink(file, header, descriptor, scan);
+    return new SparseLink(file, header, mark, scan);
   }
 
   @Override
@@ -238,7 +249,7 @@ final class SparseLink implements BlockDevice {
     commitLock.lock();
     try {
       if (!changing) {
-        descriptor.beginChanges();
+        mark.beginChanges();
         marked = true;
         changing = true;
       }
@@ -546,10 +557,15 @@ final class SparseLink implements BlockDevice {
     try {
       file.sync();
       if (snapshot.indexes().length > 0) {
-        if (redundantTableSectors.length > 0) {
-          write(snapshot, redundantTableSectors);
+        ByteBuffer buffer = TABLE_BUFFERS.take();
+        try {
+          if (redundantTableSectors.length > 0) {
+            write(snapshot, redundantTableSectors, buffer);
+          }
+          write(snapshot, tableSectors, buffer);
+        } finally {
+          TABLE_BUFFERS.giveBack(buffer);
         }
-        write(snapshot, tableSectors);
         file.sync();
       }
       written = true;
@@ -581,21 +597,21 @@ final class SparseLink implements BlockDevice {
   }
 
   /** Writes the tables of a snapshot to their places, neighbours together. */
-  private void write(GrainTables.Snapshot snapshot, int[] sectors) throws BlockException {
+  private void write(GrainTables.Snapshot snapshot, int[] sectors, ByteBuffer buffer)
+      throws BlockException {
     int[] indexes = snapshot.indexes();
     for (int first = 0; first < indexes.length; ) {
       int sector = sectors[indexes[first]];
-      tableBytes.clear();
+      buffer.clear();
       int next = first;
       do {
-        tableBytes.asIntBuffer().put(snapshot.images()[next]);
-        tableBytes.position(tableBytes.position() + TABLE_BYTES);
+        buffer.asIntBuffer().put(snapshot.images()[next]);
+        buffer.position(buffer.position() + TABLE_BYTES);
         next++;
       } while (next < indexes.length
           && next - first < TABLES_AT_A_TIME
           && sectors[indexes[next]] == sector + (next - first) * TABLE_SECTORS);
-      file.write(
-          Integer.toUnsignedLong(sector) * SECTOR_BYTES, tableBytes.flip(), Blocking.ALLOWED);
+      file.write(Integer.toUnsignedLong(sector) * SECTOR_BYTES, buffer.flip(), Blocking.ALLOWED);
       first = next;
     }
   }
@@ -616,24 +632,27 @@ final class SparseLink implements BlockDevice {
    * @throws BlockException with {@code NOT_SUPPORTED} if the file was made by others
    */
   void grow(long newSizeBytes) throws BlockException {
-    if (!descriptor.hasTwoSlots()) {
+    if (!(mark instanceof EmbeddedDescriptor descriptor) || !descriptor.hasTwoSlots()) {
       throw new BlockException(
           Reason.NOT_SUPPORTED,
-          file.name() + ": others have made it: import it into a new disk to make it larger");
+          file.name()
+              + ": others have made it, or it is one of several extents: import it into a new disk to"
+              + " make it larger");
     }
     long everything = (long) grainBytes * Long.SIZE; // A unit of each of the locks.
     ranges.lockExclusive(0, everything, Blocking.ALLOWED);
     commitLock.lock();
     try {
       beginChanges();
-      growLocked(newSizeBytes / SECTOR_BYTES);
+      growLocked(descriptor, newSizeBytes / SECTOR_BYTES);
     } finally {
       commitLock.unlock();
       ranges.unlockExclusive(0, everything);
     }
   }
 
-  private void growLocked(long capacitySectors) throws BlockException {
+  private void growLocked(EmbeddedDescriptor descriptor, long capacitySectors)
+      throws BlockException {
     commit(); // So that the tables in the file are those in memory.
     if (SparseExtentHeader.tableCount(capacitySectors, grainSectors) == header.tableCount()) {
       clearBehindEnd();
@@ -752,7 +771,7 @@ final class SparseLink implements BlockDevice {
         }
       }
       if (marked) {
-        descriptor.endChanges();
+        mark.endChanges();
       }
     }
   }

@@ -66,9 +66,8 @@ final class StoredExtent implements ExtentFile {
   }
 
   @Override
-  public void punchHole(long position, long length) throws BlockException {
-    // A file system that can't keeps the space: no harm is done.
-    file.punchHole(position, length);
+  public boolean punchHole(long position, long length) throws BlockException {
+    return file.punchHole(position, length);
   }
 
   @Override

@@ -156,14 +156,16 @@ record TableScan(int[] tables, int[] redundantTables, BitSet used) {
     private final ExtentFile file;
     private final SparseExtentHeader header;
     private final BitSet used = new BitSet();
-    private final ByteBuffer chunk =
-        ByteBuffer.allocateDirect(CHUNK_TABLES * TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final ByteBuffer chunk;
     private final long fileBytes;
 
     Grains(ExtentFile file, SparseExtentHeader header) throws BlockException {
       this.file = file;
       this.header = header;
       this.fileBytes = file.sizeBytes();
+      int chunkTables = Math.min(header.tableCount(), CHUNK_TABLES);
+      this.chunk =
+          ByteBuffer.allocateDirect(chunkTables * TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
       used.set(0, (int) Math.ceilDiv(header.overheadSectors(), header.grainSectors()));
     }
 

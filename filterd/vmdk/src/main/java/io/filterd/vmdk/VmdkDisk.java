@@ -20,9 +20,9 @@ import java.util.function.UnaryOperator;
  * {@link #link}. It may also be one link of a chain, {@link #hasParent over a parent}, which is not
  * opened here.
  *
- * <p>Read and written: monolithicSparse, version 1, with its tables in place. Read: every sparse,
- * split, flat, VMFS and stream-optimized disk. An open file is locked: for writing by one opener,
- * against other processes and qemu too.
+ * <p>Read and written: sparse disks of version 1 and 2 with their tables in place, in one file or
+ * split, flat and VMFS disks. Read: those of version 3, and stream-optimized disks. An open file is
+ * locked: for writing by one opener, against other processes and qemu too.
  */
 public final class VmdkDisk implements AutoCloseable {
   private final DescriptorStore store;
@@ -118,14 +118,6 @@ public final class VmdkDisk implements AutoCloseable {
       BlockDevice mapping = HostedSparse.open(file, header, warnings);
       return new VmdkDisk(new ReadOnlyDescriptor(descriptor), mapping, warnings);
     }
-    if (header.isCompressed() || header.version() > 2) {
-      throw new FormatException(
-          file.name(),
-          4,
-          "version",
-          header.version() + (header.isCompressed() ? ", compressed" : ""),
-          "1 or 2, to write the disk; it can be read, and imported into a new one");
-    }
     boolean twoSlots = hasTwoSlots(header, descriptor);
     EmbeddedDescriptor store = new EmbeddedDescriptor(file, headerBytes, descriptor, twoSlots);
     return new VmdkDisk(store, SparseLink.open(file, header, store, twoSlots), List.of());
@@ -173,17 +165,26 @@ public final class VmdkDisk implements AutoCloseable {
     Descriptor descriptor = Descriptor.parse(file.name(), 0, text);
     ReadableKinds.check(descriptor);
     if (access == Access.READ_WRITE) {
-      throw new FormatException(
-          file.name(),
-          0,
-          "createType",
-          descriptor.createType(),
-          "monolithicSparse, to write the disk; it can be read, and imported into a new one");
+      return openText(
+          new DescriptorFile(path, file),
+          descriptor,
+          line -> ExtentFiles.open(path, line, Access.READ_WRITE));
     }
     List<String> warnings = new ArrayList<>();
     BlockDevice extents = DescribedExtents.open(path, descriptor, warnings);
     file.close();
     return new VmdkDisk(new ReadOnlyDescriptor(descriptor), extents, warnings);
+  }
+
+  /** Opens a disk for writing by its descriptor's file, which is taken over when this returns. */
+  static VmdkDisk openText(
+      TextDescriptor.TextFile file, Descriptor descriptor, WritableExtents.Files files)
+      throws IOException, BlockException {
+    EncryptionMetadata.from(descriptor); // What is wrong there is found before extents are open.
+    TextDescriptor store = new TextDescriptor(file, descriptor);
+    List<String> warnings = new ArrayList<>();
+    BlockDevice link = WritableExtents.open(Path.of(descriptor.file()), files, store, warnings);
+    return new VmdkDisk(store, link, warnings);
   }
 
   /** The descriptor as it is on the disk. */

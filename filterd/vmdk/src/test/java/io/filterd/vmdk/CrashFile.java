@@ -28,13 +28,17 @@ final class CrashFile implements ExtentFile {
 
   private static final int SECTOR_BYTES = 512;
 
+  private final CrashOrder order;
   private final List<Change> log = new ArrayList<>();
+
+  /** Which number in the order of all files each entry of the log has. */
+  private final List<Integer> numbers = new ArrayList<>();
+
   private final byte[] before;
   private byte[] now;
   private int size;
   private boolean syncFailed;
   private long limitBytes = Long.MAX_VALUE;
-  private int failsAt = -1;
   private boolean closed;
 
   /** An empty file. */
@@ -44,14 +48,30 @@ final class CrashFile implements ExtentFile {
 
   /** A file that durably holds {@code bytes}. */
   CrashFile(byte[] bytes) {
+    this(bytes, new CrashOrder());
+  }
+
+  /** A file that durably holds {@code bytes}, one of several. */
+  CrashFile(byte[] bytes, CrashOrder order) {
+    this.order = order;
     this.before = bytes;
     this.now = bytes.clone();
     this.size = bytes.length;
   }
 
+  /** The order that the changes and syncs of this file are part of. */
+  CrashOrder order() {
+    return order;
+  }
+
   /** The number of changes and syncs so far. */
   int logSize() {
     return log.size();
+  }
+
+  /** The number of changes and syncs of this file among the first {@code cut} of all files. */
+  int logSizeAt(int cut) {
+    return (int) numbers.stream().filter(number -> number < cut).count();
   }
 
   /** From now on, sectors that are not zeros may take no more than so many bytes. */
@@ -61,7 +81,7 @@ final class CrashFile implements ExtentFile {
 
   /** Lets the change or sync with this number in the log fail, and no other. */
   void failAt(int index) {
-    failsAt = index;
+    order.failAt(index);
   }
 
   boolean isClosed() {
@@ -148,19 +168,13 @@ final class CrashFile implements ExtentFile {
 
   private void done(Change change) {
     log.add(change);
+    numbers.add(order.next());
     Image image = new Image(new byte[0]);
     image.bytes = now;
     image.size = size;
     image.apply(change);
     now = image.bytes;
     size = image.size;
-  }
-
-  private void failIfTold() throws BlockException {
-    if (log.size() == failsAt) {
-      failsAt = -1;
-      throw new BlockException(Reason.IO_ERROR, "told to fail");
-    }
   }
 
   @Override
@@ -185,7 +199,7 @@ final class CrashFile implements ExtentFile {
   @Override
   public boolean write(long position, ByteBuffer source, Blocking blocking) throws BlockException {
     checkSynced();
-    failIfTold();
+    order.failIfTold();
     int length = source.remaining();
     byte[] bytes = new byte[length];
     source.get(bytes);
@@ -205,7 +219,7 @@ final class CrashFile implements ExtentFile {
     checkSynced();
     boolean synced = false;
     try {
-      failIfTold();
+      order.failIfTold();
       synced = true;
     } finally {
       syncFailed = !synced;
@@ -216,7 +230,7 @@ final class CrashFile implements ExtentFile {
   @Override
   public void truncate(long sizeBytes) throws BlockException {
     checkSynced();
-    failIfTold();
+    order.failIfTold();
     done(new Change.Truncate(sizeBytes));
   }
 
@@ -244,10 +258,11 @@ final class CrashFile implements ExtentFile {
   }
 
   @Override
-  public void punchHole(long position, long length) throws BlockException {
+  public boolean punchHole(long position, long length) throws BlockException {
     checkSynced();
-    failIfTold();
+    order.failIfTold();
     done(new Change.Punch(position, length));
+    return true;
   }
 
   private void checkSynced() throws BlockException {

@@ -20,6 +20,8 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Cuts the log of a disk's writes at every sync and at random places, drops what was not synced,
@@ -54,7 +56,7 @@ class CrashTest {
 
   /** A disk on a file that can crash, and all that was ever done to it. */
   static final class History {
-    private final CrashFile file;
+    private final CrashDisk files;
     private VmdkDisk disk;
     private final SplittableRandom random;
     private final List<List<Version>> sectors = new ArrayList<>();
@@ -66,19 +68,22 @@ class CrashTest {
     private long content;
 
     History(SplittableRandom random) throws IOException, BlockException {
+      this(random, CrashDisk.monolithic(DISK_BYTES));
+    }
+
+    History(SplittableRandom random, CrashDisk files) throws IOException, BlockException {
       this.random = random;
-      CrashFile made = new CrashFile();
-      NewDisk.write(made, Path.of("crash.vmdk"), CreateOptions.ofSize(DISK_BYTES));
-      this.file = new CrashFile(made.killedAfter(made.logSize()));
-      this.disk = VmdkDisk.openSparse(file, Access.READ_WRITE);
+      this.files = files;
+      this.disk = files.open();
       for (int i = 0; i < SECTORS; i++) {
         sectors.add(new ArrayList<>(List.of(new Version(0, 0))));
       }
       counters.add(new Version(0, 0));
     }
 
+    /** The only file, if there is only one. */
     CrashFile file() {
-      return file;
+      return files.files().getFirst();
     }
 
     void play(int steps) throws BlockException {
@@ -103,7 +108,7 @@ class CrashTest {
         }
       }
       if (durability == Durability.DURABLE && kind < 13) {
-        durables.add(new Durable(file.logSize(), from, from + count, versions()));
+        durables.add(new Durable(files.order().size(), from, from + count, versions()));
       }
     }
 
@@ -136,15 +141,15 @@ class CrashTest {
         }
         case 13 -> {
           content++;
-          counters.add(new Version(content, file.logSize()));
+          counters.add(new Version(content, files.order().size()));
           String value = Long.toString(content);
           disk.rewriteDescriptor(descriptor -> descriptor.withDdb(COUNTER, value));
-          rewrites.add(new Rewrite(file.logSize(), counters.size() - 1));
+          rewrites.add(new Rewrite(files.order().size(), counters.size() - 1));
         }
         default -> {
           int[] versions = versions();
           link.flush(Blocking.ALLOWED);
-          durables.add(new Durable(file.logSize(), 0, SECTORS, versions));
+          durables.add(new Durable(files.order().size(), 0, SECTORS, versions));
         }
       }
     }
@@ -153,14 +158,14 @@ class CrashTest {
     void grow() throws BlockException {
       int next = (int) sizes.getLast().content() + 1;
       if (next < GROWN_BYTES.length) {
-        sizes.add(new Version(next, file.logSize()));
+        sizes.add(new Version(next, files.order().size()));
         disk.grow(GROWN_BYTES[next]);
-        growths.add(new Rewrite(file.logSize(), next));
+        growths.add(new Rewrite(files.order().size(), next));
       }
     }
 
     private void note(int sector, long what) {
-      sectors.get(sector).add(new Version(what, file.logSize()));
+      sectors.get(sector).add(new Version(what, files.order().size()));
     }
 
     private void noteZeros(int from, int count) {
@@ -195,18 +200,18 @@ class CrashTest {
 
     /** The process dies, the machine lives, and another process opens the disk. */
     void restart() throws IOException, BlockException {
-      disk = VmdkDisk.openSparse(file, Access.READ_WRITE);
+      disk = files.open();
       ByteBuffer bytes = ByteBuffer.allocateDirect(DISK_BYTES);
       disk.link().read(0, bytes, Blocking.ALLOWED);
-      checkContent(bytes, file.logSize(), "seed " + SEED + ", restart");
+      checkContent(bytes, files.order().size(), "seed " + SEED + ", restart");
       for (int sector = 0; sector < SECTORS; sector++) {
         note(sector, contentOf(bytes, sector));
       }
     }
 
     /** Opens what a crash after {@code cut} log entries has left, and checks all of it. */
-    void check(CrashFile left, int cut, String what) throws IOException, BlockException {
-      VmdkDisk reopened = VmdkDisk.openSparse(left, Access.READ_WRITE);
+    void check(CrashDisk left, int cut, String what) throws IOException, BlockException {
+      VmdkDisk reopened = left.open();
       long counter = Long.parseLong(reopened.descriptor().ddb(COUNTER).orElse("0"));
       int oldestCounter =
           rewrites.stream().filter(r -> r.at() <= cut).mapToInt(Rewrite::version).max().orElse(0);
@@ -228,7 +233,9 @@ class CrashTest {
         assertThat(Zeros.isAll(behind.flip())).as("%s: behind the old end", what).isTrue();
       }
       reopened.close();
-      checkFile(left, what);
+      if (left.files().size() == 1) {
+        checkFile(left.files().getFirst(), what);
+      }
     }
 
     /** The second oracle: what was opened and closed again has no errors and lost no space. */
@@ -286,18 +293,34 @@ class CrashTest {
     return content;
   }
 
-  @Test
-  void leavesOldOrNewOrZerosWhereverItIsCutOff() throws Exception {
+  /** The disks of this size that are looked at. */
+  enum Kind {
+    MONOLITHIC,
+    /** The second extent is smaller than a grain. */
+    SPLIT;
+
+    CrashDisk make() throws IOException, BlockException {
+      long first = 5L << 16;
+      long second = 7 << 9;
+      return this == MONOLITHIC
+          ? CrashDisk.monolithic(DISK_BYTES)
+          : CrashDisk.split(first, second, DISK_BYTES - first - second);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void leavesOldOrNewOrZerosWhereverItIsCutOff(Kind kind) throws Exception {
     SplittableRandom random = new SplittableRandom(SEED);
     int cuts = 0;
     for (int round = 0; round < 4; round++) {
-      History history = new History(random.split());
+      History history = new History(random.split(), kind.make());
       for (int life = 0; life < 4; life++) {
         history.play(40);
         history.restart();
       }
       history.close();
-      cuts += checkCuts(history, random, "round " + round);
+      cuts += checkCuts(history, random, kind + ", round " + round);
     }
     assertThat(cuts).isGreaterThan(2000);
   }
@@ -305,7 +328,7 @@ class CrashTest {
   @Test
   void leavesTheOldSizeOrTheNewOneWhereverItIsCutOff() throws Exception {
     SplittableRandom random = new SplittableRandom(SEED);
-    History history = new History(random.split());
+    History history = new History(random.split(), Kind.MONOLITHIC.make());
     for (int life = 0; life < 2; life++) {
       for (int i = 0; i < 3; i++) {
         history.play(6);
@@ -322,16 +345,16 @@ class CrashTest {
   /** Cuts a history everywhere; how often. */
   private static int checkCuts(History history, SplittableRandom random, String name)
       throws IOException, BlockException {
-    CrashFile file = history.file();
+    CrashDisk files = history.files;
     int cuts = 0;
-    for (int cut = 0; cut <= file.logSize(); cut++) {
+    for (int cut = 0; cut <= files.order().size(); cut++) {
       String what = "seed " + SEED + ", " + name + ", cut " + cut;
-      history.check(new CrashFile(file.killedAfter(cut)), cut, what + ", killed");
-      CrashFile left = new CrashFile(file.lostPowerAfter(cut, random));
+      history.check(files.killedAfter(cut), cut, what + ", killed");
+      CrashDisk left = files.lostPowerAfter(cut, random);
       history.check(left, cut, what + ", power lost");
       // The repair itself, and the close after it, may be cut off as well.
-      int again = random.nextInt(left.logSize() + 1);
-      CrashFile leftAgain = new CrashFile(left.lostPowerAfter(again, random));
+      int again = random.nextInt(left.order().size() + 1);
+      CrashDisk leftAgain = left.lostPowerAfter(again, random);
       history.check(leftAgain, cut, what + ", power lost again after " + again);
       cuts += 3;
     }
@@ -360,16 +383,17 @@ class CrashTest {
     }
   }
 
-  @Test
-  void survivesAFailureOfAnyOperation() throws Exception {
+  @ParameterizedTest
+  @EnumSource
+  void survivesAFailureOfAnyOperation(Kind kind) throws Exception {
     SplittableRandom random = new SplittableRandom(SEED);
-    History rehearsal = new History(random.split());
+    History rehearsal = new History(random.split(), kind.make());
     rehearsal.play(60);
     rehearsal.close();
     long seed = random.nextLong();
-    for (int at = 0; at < rehearsal.file().logSize(); at++) {
-      History history = new History(new SplittableRandom(seed));
-      history.file().failAt(at);
+    for (int at = 0; at < rehearsal.files.order().size(); at++) {
+      History history = new History(new SplittableRandom(seed), kind.make());
+      history.files.order().failAt(at);
       boolean failed = false;
       for (int i = 0; i < 60; i++) {
         try {
@@ -384,10 +408,10 @@ class CrashTest {
       } catch (BlockException failure) {
         failed = true;
       }
-      String what = "seed " + SEED + ", failure at " + at + ", failed " + failed;
-      assertThat(history.file().isClosed()).as(what).isTrue();
-      int end = history.file().logSize();
-      history.check(new CrashFile(history.file().killedAfter(end)), end, what);
+      String what = "seed " + SEED + ", " + kind + ", failure at " + at + ", failed " + failed;
+      assertThat(history.files.files()).as(what).allMatch(CrashFile::isClosed);
+      int end = history.files.order().size();
+      history.check(history.files.killedAfter(end), end, what);
     }
   }
 
@@ -410,11 +434,11 @@ class CrashTest {
     history.file().limit(Long.MAX_VALUE);
     history.play(20);
     history.disk.link().flush(Blocking.ALLOWED);
-    history.durables.add(new Durable(history.file().logSize(), 0, SECTORS, new int[SECTORS]));
+    history.durables.add(new Durable(history.files.order().size(), 0, SECTORS, new int[SECTORS]));
     history.close();
 
-    int end = history.file().logSize();
-    history.check(new CrashFile(history.file().killedAfter(end)), end, "seed " + SEED);
+    int end = history.files.order().size();
+    history.check(history.files.killedAfter(end), end, "seed " + SEED);
   }
 
   @Test

@@ -168,11 +168,9 @@ class ForeignDiskTest {
         .hasMessageContaining("encrypted by VMware");
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"monolithicFlat", "streamOptimized"})
-  void saysWhatItCanNotWrite(String name) throws Exception {
-    TestDisks.write(folder.resolve("monolithicFlat-flat.vmdk"), new byte[10 << 20]);
-    Path file = TestDisks.write(folder.resolve("a.vmdk"), TestDisks.sample(name + ".vmdk"));
+  @Test
+  void saysWhatItCanNotWrite() throws Exception {
+    Path file = TestDisks.write(folder.resolve("a.vmdk"), TestDisks.sample("streamOptimized.vmdk"));
 
     assertThatThrownBy(() -> VmdkDisk.open(file, Access.READ_WRITE))
         .isInstanceOf(FormatException.class)

@@ -259,9 +259,9 @@ final class RecordedLinks implements LinkFiles {
     }
 
     @Override
-    public void punchHole(long position, long length) throws BlockException {
+    public boolean punchHole(long position, long length) throws BlockException {
       log(new Change.Punch(file, position, length));
-      below.punchHole(position, length);
+      return below.punchHole(position, length);
     }
 
     @Override

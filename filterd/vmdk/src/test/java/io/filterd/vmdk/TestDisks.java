@@ -6,6 +6,7 @@ import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.Blocking;
 import io.filterd.block.Durability;
+import io.filterd.block.file.BlockFile;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -82,6 +83,20 @@ final class TestDisks {
     VmdkDisk.create(file, CreateOptions.ofSize(content.length));
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
       disk.link().write(0, direct(content), Durability.BUFFERED, Blocking.ALLOWED);
+    }
+  }
+
+  /** An empty sparse extent. */
+  static void sparseExtent(Path file, long sizeBytes) throws IOException, BlockException {
+    try (ExtentFile extent = new StoredExtent(BlockFile.create(file))) {
+      NewDisk.writeExtent(extent, sizeBytes);
+    }
+  }
+
+  /** A flat extent that is one hole. */
+  static void flatExtent(Path file, long sizeBytes) throws IOException, BlockException {
+    try (BlockFile extent = BlockFile.create(file)) {
+      extent.truncate(sizeBytes);
     }
   }
 

@@ -84,6 +84,93 @@ class VmdkDeviceTest {
     }
   }
 
+  /** Of two extents, the second one of which starts with a grain. */
+  @Nested
+  class Split extends Kept {
+    private static final int FIRST_BYTES = 2 * TestDisks.GRAIN;
+
+    @Override
+    void make(Path file, long sizeBytes) throws Exception {
+      TestDisks.sparseExtent(file.resolveSibling("s1.vmdk"), FIRST_BYTES);
+      TestDisks.sparseExtent(file.resolveSibling("s2.vmdk"), sizeBytes - FIRST_BYTES);
+      String[] lines = {
+        "RW " + FIRST_BYTES / 512 + " SPARSE \"s1.vmdk\"",
+        "RW " + (sizeBytes - FIRST_BYTES) / 512 + " SPARSE \"s2.vmdk\""
+      };
+      Files.writeString(file, TestDisks.descriptor("twoGbMaxExtentSparse", lines));
+    }
+
+    @Override
+    BlockDevice stacked(BlockDevice link) {
+      return link;
+    }
+
+    @Override
+    protected List<Integer> internalBoundaries() {
+      return List.of(FIRST_BYTES);
+    }
+
+    @Test
+    void tellsWhatWasNeverWritten() throws Exception {
+      try (BlockDevice link = create(sizeBytes(), below -> below)) {
+        assertThat(link.info().can(Capability.TRACKS_ZEROS)).isTrue();
+        assertThat(link.info().allocationUnitBytes()).isEqualTo(TestDisks.GRAIN);
+      }
+    }
+  }
+
+  @Nested
+  class Flat extends Kept {
+    @Override
+    void make(Path file, long sizeBytes) throws Exception {
+      TestDisks.flatExtent(file.resolveSibling("disk-flat.vmdk"), sizeBytes);
+      String line = "RW " + sizeBytes / 512 + " VMFS \"disk-flat.vmdk\"";
+      Files.writeString(file, TestDisks.descriptor("vmfs", line));
+    }
+
+    @Override
+    BlockDevice stacked(BlockDevice link) {
+      return link;
+    }
+
+    @Override
+    protected int modelSteps() {
+      return 400;
+    }
+  }
+
+  /** Of extents that start and end anywhere. */
+  @Nested
+  class Mixed extends Kept {
+    private static final int FLAT_BYTES = 129 * 512;
+
+    @Override
+    void make(Path file, long sizeBytes) throws Exception {
+      TestDisks.flatExtent(file.resolveSibling("f1.vmdk"), FLAT_BYTES + 3 * 512);
+      TestDisks.sparseExtent(file.resolveSibling("s2.vmdk"), sizeBytes - FLAT_BYTES);
+      String[] lines = {
+        "RW " + FLAT_BYTES / 512 + " FLAT \"f1.vmdk\" 3",
+        "RW " + (sizeBytes - FLAT_BYTES) / 512 + " SPARSE \"s2.vmdk\""
+      };
+      Files.writeString(file, TestDisks.descriptor("custom", lines));
+    }
+
+    @Override
+    BlockDevice stacked(BlockDevice link) {
+      return link;
+    }
+
+    @Override
+    protected List<Integer> internalBoundaries() {
+      return List.of(FLAT_BYTES);
+    }
+
+    @Override
+    protected int modelSteps() {
+      return 400;
+    }
+  }
+
   @Nested
   class ChainOfOne extends Kept {
     @Override
