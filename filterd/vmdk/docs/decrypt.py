@@ -8,6 +8,7 @@ The format is described in format.md beside this file; the names here are those 
 """
 import argparse
 import base64
+import os
 import re
 import struct
 import sys
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SECTOR = 512
+CHUNK = 1 << 20
+MAGIC = 0x564D444B
 
 
 def fail(text):
@@ -31,22 +34,60 @@ def read_at(disk, position, length):
     return data
 
 
-def read_header(disk):
+def read_header(extent):
     names = ("magic", "version", "flags", "capacity", "grain", "descriptor", "descriptor_size",
              "entries", "redundant", "directory")
-    header = dict(zip(names, struct.unpack_from("<IIIQQQQIQQ", read_at(disk, 0, SECTOR))))
-    if header["magic"] != 0x564D444B or header["entries"] != 512:
+    header = dict(zip(names, struct.unpack_from("<IIIQQQQIQQ", read_at(extent, 0, SECTOR))))
+    if header["magic"] != MAGIC or header["entries"] != 512:
         fail("not a sparse VMDK")
-    if header["descriptor"] == 0 or header["descriptor_size"] > 2048:
-        fail("no descriptor in the file")
     return header
 
 
-def read_entries(disk, header):
-    """The disk database of the current descriptor: ddb.NAME = "VALUE"."""
+def read_descriptor(disk):
+    """The current descriptor, and whether it is a file of its own."""
+    if struct.unpack("<I", read_at(disk, 0, 4))[0] != MAGIC:
+        disk.seek(0)
+        return disk.read(1 << 20).split(b"\0", 1)[0].decode("utf-8"), True
+    header = read_header(disk)
+    if header["descriptor"] == 0 or header["descriptor_size"] > 2048:
+        fail("no descriptor in the file")
     text = read_at(disk, header["descriptor"] * SECTOR, header["descriptor_size"] * SECTOR)
-    text = text.split(b"\0", 1)[0].decode("utf-8")
+    return text.split(b"\0", 1)[0].decode("utf-8"), False
+
+
+def read_entries(text):
+    """The disk database: ddb.NAME = "VALUE"."""
     return dict(re.findall(r'^\s*ddb\.([^\s=]+)\s*=\s*"([^"]*)"\s*$', text, re.MULTILINE))
+
+
+def read_extents(text):
+    """The extents, in order: sectors, kind, file name, first sector in the file."""
+    lines = re.findall(r'^RW (\d+) (SPARSE|FLAT) "(.+)"(?: (\d+))?\s*$', text, re.MULTILINE)
+    for sectors, kind, name, offset in lines:
+        if os.path.basename(name) != name:
+            fail("an extent outside of the descriptor's folder")
+        yield int(sectors), kind, name, int(offset or 0)
+
+
+def sparse_pieces(extent):
+    """What a sparse extent holds: position in the extent, bytes."""
+    header = read_header(extent)
+    size = header["capacity"] * SECTOR
+    grain_bytes = header["grain"] * SECTOR
+    table_count = -(-size // (grain_bytes * 512))
+    directory = struct.unpack(
+        "<%dI" % table_count, read_at(extent, header["directory"] * SECTOR, table_count * 4))
+    for number, table_sector in enumerate(directory):
+        table = struct.unpack("<512I", read_at(extent, table_sector * SECTOR, 2048))
+        for index, sector in enumerate(table):
+            if sector != 0:  # Else it was never written: zeros, and not enciphered.
+                position = (number * 512 + index) * grain_bytes
+                yield position, read_at(extent, sector * SECTOR, min(grain_bytes, size - position))
+
+
+def flat_pieces(extent, start, size):
+    for position in range(0, size, CHUNK):
+        yield position, read_at(extent, start + position, min(CHUNK, size - position))
 
 
 def parse_locker(text):
@@ -98,30 +139,31 @@ def main():
     with open(arguments.kek_hex_file) as file:
         kek = bytes.fromhex(file.read().strip())
 
-    with open(arguments.disk, "rb") as disk, open(arguments.out, "wb") as out:
-        header = read_header(disk)
-        entries = read_entries(disk, header)
-        if entries.get("filterd.version") != "1" or entries.get("filterd.cipher") != "aes-256-xts":
-            fail("not encrypted by filterd, or by a newer one")
-        unit_bytes = int(entries["filterd.unitBytes"])
-        dek = unwrap(entries, kek)
-        size = header["capacity"] * SECTOR
-        grain_bytes = header["grain"] * SECTOR
-        table_count = -(-size // (grain_bytes * 512))
-        directory = struct.unpack(
-            "<%dI" % table_count,
-            read_at(disk, header["directory"] * SECTOR, table_count * 4))
-        out.truncate(size)
-        for number, table_sector in enumerate(directory):
-            table = struct.unpack("<512I", read_at(disk, table_sector * SECTOR, 2048))
-            for index, sector in enumerate(table):
-                if sector == 0:
-                    continue  # Never written: zeros, and not enciphered.
-                position = (number * 512 + index) * grain_bytes
-                length = min(grain_bytes, size - position)
-                stored = read_at(disk, sector * SECTOR, length)
-                out.seek(position)
-                out.write(decipher(dek, unit_bytes, position // unit_bytes, stored))
+    with open(arguments.disk, "rb") as disk:
+        text, apart = read_descriptor(disk)
+    entries = read_entries(text)
+    if entries.get("filterd.version") != "1" or entries.get("filterd.cipher") != "aes-256-xts":
+        fail("not encrypted by filterd, or by a newer one")
+    unit_bytes = int(entries["filterd.unitBytes"])
+    dek = unwrap(entries, kek)
+    folder = os.path.dirname(arguments.disk)
+    begin = 0
+    with open(arguments.out, "wb") as out:
+        for sectors, kind, name, offset in read_extents(text):
+            size = sectors * SECTOR
+            # The name that a descriptor inside of its extent gives is not to be trusted.
+            path = os.path.join(folder, name) if apart else arguments.disk
+            with open(path, "rb") as extent:
+                pieces = (sparse_pieces(extent) if kind == "SPARSE"
+                          else flat_pieces(extent, offset * SECTOR, size))
+                for position, stored in pieces:
+                    at = begin + position
+                    if at % unit_bytes:
+                        fail("an extent that begins inside of a data unit")
+                    out.seek(at)
+                    out.write(decipher(dek, unit_bytes, at // unit_bytes, stored))
+            begin += size
+        out.truncate(begin)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ import javax.crypto.spec.GCMParameterSpec;
 import javax.crypto.spec.SecretKeySpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** {@code docs/decrypt.py} and the vectors of {@code docs/format.md}, against JDK ciphers. */
 class DecryptorIT {
@@ -124,8 +126,9 @@ class DecryptorIT {
     }
   }
 
-  @Test
-  void decryptsDisksOfBothUnits() throws Exception {
+  @ParameterizedTest
+  @EnumSource
+  void decryptsDisksOfBothUnits(Layout layout) throws Exception {
     for (int unitBytes : new int[] {512, 4096}) {
       // A last unit that is short, holes, and sectors of zeros that were never enciphered.
       byte[] content = TestDisks.content(9 * TestDisks.GRAIN + 1536, new SplittableRandom(3));
@@ -137,7 +140,8 @@ class DecryptorIT {
       EncryptionMetadata metadata =
           EncryptionMetadata.of(unitBytes, DISK_ID, LINK_ID, locker("clé, 1", unitBytes))
               .withKeySafe(List.of(other, locker("clé, 1", unitBytes)));
-      VmdkDisk.create(file, CreateOptions.ofSize(content.length).withEncryption(metadata));
+      CreateOptions options = CreateOptions.ofSize(content.length, layout);
+      VmdkDisk.create(file, options.withEncryption(metadata));
       try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
         store(disk.link(), content, unitBytes);
       }
