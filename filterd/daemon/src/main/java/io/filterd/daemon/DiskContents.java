@@ -24,6 +24,7 @@ import io.filterd.vmdk.CreateOptions;
 import io.filterd.vmdk.DiskChain;
 import io.filterd.vmdk.DiskCopy;
 import io.filterd.vmdk.EncryptionMetadata;
+import io.filterd.vmdk.Layout;
 import io.filterd.vmdk.Locker;
 import io.filterd.vmdk.StreamWriter;
 import io.filterd.vmdk.VmdkDisk;
@@ -35,6 +36,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -86,10 +89,42 @@ final class DiskContents {
             Code.INVALID,
             "size: " + request.sizeBytes() + " bytes (expected: whole sectors of 512)");
       }
-      make(name, file, request.sizeBytes(), request.policy(), request.withoutBackup());
-      return add(name, file);
+      CreateOptions options = options(request.sizeBytes(), layout(request.layout()));
+      make(name, file, options, request.policy(), request.withoutBackup());
+      return add(name, file, options);
     } finally {
       changes.unlock();
+    }
+  }
+
+  private static Layout layout(@Nullable String createType) throws OperationException {
+    if (createType == null) {
+      return Layout.MONOLITHIC_SPARSE;
+    }
+    return Layout.of(createType)
+        .orElseThrow(
+            () ->
+                new OperationException(
+                    Code.INVALID,
+                    "layout: "
+                        + createType
+                        + " (expected: "
+                        + Stream.of(Layout.values())
+                            .map(Layout::createType)
+                            .collect(Collectors.joining(", "))
+                        + ")"));
+  }
+
+  /** A thin disk that so many bytes fit into. */
+  private static CreateOptions emptyOptions(long sizeBytes) throws OperationException {
+    return options(Math.ceilDiv(sizeBytes, 512L) * 512, Layout.MONOLITHIC_SPARSE);
+  }
+
+  private static CreateOptions options(long sizeBytes, Layout layout) throws OperationException {
+    try {
+      return CreateOptions.ofSize(sizeBytes, layout);
+    } catch (IllegalArgumentException wrong) {
+      throw new OperationException(Code.INVALID, String.valueOf(wrong.getMessage()), wrong);
     }
   }
 
@@ -111,7 +146,7 @@ final class DiskContents {
   }
 
   /** Adds a new disk to the inventory; what can't be added is not left behind. */
-  private DiskRecord add(DiskName name, Path file) throws IOException {
+  private DiskRecord add(DiskName name, Path file, CreateOptions options) throws IOException {
     DiskRecord made = new DiskRecord(name, file.toString(), false);
     boolean added = false;
     try {
@@ -120,22 +155,23 @@ final class DiskContents {
       return made;
     } finally {
       if (!added) {
-        Files.deleteIfExists(file);
+        delete(options.files(file));
       }
+    }
+  }
+
+  private static void delete(List<Path> files) throws IOException {
+    for (Path file : files) {
+      Files.deleteIfExists(file);
     }
   }
 
   /** Makes an empty disk under a policy. */
   private void make(
-      DiskName name, Path file, long sizeBytes, String policyName, boolean withoutBackup)
+      DiskName name, Path file, CreateOptions plain, String policyName, boolean withoutBackup)
       throws OperationException, KeyException, BlockException, IOException {
     StoragePolicy policy = policies.get(policyName);
-    CreateOptions options;
-    try {
-      options = CreateOptions.ofSize(sizeBytes).withPolicy(policy.name());
-    } catch (IllegalArgumentException wrong) {
-      throw new OperationException(Code.INVALID, String.valueOf(wrong.getMessage()), wrong);
-    }
+    CreateOptions options = plain.withPolicy(policy.name());
     String linkId = null;
     if (policy.encryption().isPresent()) {
       EncryptionRule rule = policy.encryption().get();
@@ -187,8 +223,9 @@ final class DiskContents {
     changes.lock();
     try {
       Path file = newDisk(name, request.file());
+      long sizeBytes;
       try (BlockDevice from = openSource(source, request.sourceFormat(), warnings)) {
-        long sizeBytes = from.info().sizeBytes();
+        sizeBytes = from.info().sizeBytes();
         makeFilled(
             name,
             file,
@@ -197,7 +234,7 @@ final class DiskContents {
             new NewPolicy(request.policy(), request.withoutBackup()),
             progress);
       }
-      return new Imported(add(name, file), warnings);
+      return new Imported(add(name, file, emptyOptions(sizeBytes)), warnings);
     } finally {
       changes.unlock();
     }
@@ -237,8 +274,7 @@ final class DiskContents {
   /** Makes an empty disk of at least this size. */
   void makeEmpty(DiskName name, Path file, long sizeBytes, NewPolicy policy)
       throws OperationException, KeyException, BlockException, IOException {
-    long wholeSectors = Math.ceilDiv(sizeBytes, 512L) * 512;
-    make(name, file, wholeSectors, policy.name(), policy.withoutBackup());
+    make(name, file, emptyOptions(sizeBytes), policy.name(), policy.withoutBackup());
   }
 
   private static BlockDevice openSource(Path file, String format, List<String> warnings)
@@ -320,7 +356,7 @@ final class DiskContents {
     boolean complete =
         switch (format) {
           case VMDK -> {
-            CreateOptions options = CreateOptions.ofSize(from.info().sizeBytes());
+            CreateOptions options = emptyOptions(from.info().sizeBytes());
             yield DiskCopy.toVmdk(from, target, options, progress::at);
           }
           case STREAM -> StreamWriter.toFile(from, target, progress::at);

@@ -79,7 +79,7 @@ final class DiskReports {
         state,
         reason,
         disk.link().info().sizeBytes(),
-        storedBytes(Path.of(record.file())),
+        storedBytes(disk),
         policyName(disk).orElse(null),
         disk.encryption().isPresent(),
         record.file());
@@ -91,6 +91,11 @@ final class DiskReports {
     } catch (FormatException unreadable) {
       return Optional.empty();
     }
+  }
+
+  /** What all files of a disk take. */
+  private static long storedBytes(VmdkDisk disk) {
+    return disk.files().stream().mapToLong(DiskReports::storedBytes).sum();
   }
 
   static long storedBytes(Path file) {

@@ -6,10 +6,13 @@ import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Requests;
 import io.filterd.inventory.ServeOptions;
 import io.filterd.inventory.ServeOptions.Mode;
+import io.filterd.vmdk.Layout;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -44,7 +47,7 @@ final class DiskCommand {
   /** {@code filterd disk create}. */
   @Command(
       name = "create",
-      description = "Make an empty thin disk.",
+      description = "Make an empty disk.",
       footer = {"", "Example: filterd disk create vm1/disk0 --size 20GiB --policy encrypted"})
   static final class Create implements Callable<Integer> {
     @Mixin private Common common = new Common();
@@ -60,6 +63,17 @@ final class DiskCommand {
         description = "Its size, for example 20GiB; whole sectors of 512 bytes.")
     private long sizeBytes;
 
+    @Option(
+        names = {"-l", "--layout"},
+        paramLabel = "LAYOUT",
+        completionCandidates = Layouts.class,
+        description = {
+          "How it is laid out in files: ${COMPLETION-CANDIDATES}. The flat ones take all their"
+              + " space at once, and zero it; above 2 TiB it must be flat or split."
+              + " Default: ${DEFAULT-VALUE}."
+        })
+    private String layout = "monolithicSparse";
+
     @Mixin private NewDisk target = new NewDisk();
 
     @Override
@@ -70,9 +84,18 @@ final class DiskCommand {
               sizeBytes,
               target.policy,
               Common.absoluteOrNull(target.file),
-              target.withoutBackup);
+              target.withoutBackup,
+              layout);
       common.output().print(common.call(Operation.DISK_CREATE, request, name));
       return 0;
+    }
+
+    /** The layouts, for the help and for completion. */
+    static final class Layouts implements Iterable<String> {
+      @Override
+      public Iterator<String> iterator() {
+        return Stream.of(Layout.values()).map(Layout::createType).iterator();
+      }
     }
   }
 

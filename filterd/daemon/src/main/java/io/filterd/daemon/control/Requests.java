@@ -45,14 +45,26 @@ public final class Requests {
    * @param policy the storage policy
    * @param file where, or null for the folder of disks
    * @param withoutBackup whether keys may be made by a provider that was never backed up
+   * @param layout how it is laid out in files, in VMware's words; null for monolithicSparse
    */
   public record CreateDisk(
-      String name, long sizeBytes, String policy, @Nullable String file, boolean withoutBackup) {
+      String name,
+      long sizeBytes,
+      String policy,
+      @Nullable String file,
+      boolean withoutBackup,
+      @Nullable String layout) {
     /** Checks what came from outside. */
     public CreateDisk {
       require(name, "name");
       require(policy, "policy");
       checkPath(file, "file");
+    }
+
+    /** Makes a disk in the usual layout. */
+    public CreateDisk(
+        String name, long sizeBytes, String policy, @Nullable String file, boolean withoutBackup) {
+      this(name, sizeBytes, policy, file, withoutBackup, null);
     }
   }
 
