@@ -123,8 +123,14 @@ final class EmbeddedDescriptor implements DescriptorStore, ChangeMark {
   private void switchTo(Descriptor next, boolean unclean) throws BlockException {
     if (current.byteOffset() == (long) SparseLayout.FIRST_SLOT * SECTOR_BYTES) {
       moveTo(SparseLayout.SECOND_SLOT, next, unclean);
+      try {
+        moveTo(SparseLayout.FIRST_SLOT, next, unclean);
+      } catch (BlockException notHome) {
+        // The change is made, and durable. A file whose sync has failed takes no other.
+      }
+    } else {
+      moveTo(SparseLayout.FIRST_SLOT, next, unclean);
     }
-    moveTo(SparseLayout.FIRST_SLOT, next, unclean);
   }
 
   private void moveTo(long other, Descriptor next, boolean unclean) throws BlockException {

@@ -53,9 +53,14 @@ final class MergeIntoParent extends Merge {
   }
 
   /** Why the parent must not become the one; empty if it may. */
-  static String whyNot(LinkedDisk disk, int child) {
+  static String whyNot(LinkedDisk disk, int child) throws FormatException {
     Open from = disk.open().get(child);
     Open into = disk.open().get(child + 1);
+    Optional<MergeMark> mark = MergeMark.from(from.descriptor());
+    if (mark.isPresent() && !mark.get().complete()) {
+      // What it holds is no state any more, and who has that must go on saying so.
+      return "the deletion of the snapshot above it was stopped; repeat that first";
+    }
     if (isEncrypted(from) && !isEncrypted(into)) {
       return "it is not encrypted, and the child is";
     }
@@ -130,7 +135,7 @@ final class MergeIntoParent extends Merge {
 
   @Override
   boolean move(DiskCopy.Listener listener) throws BlockException {
-    long size = disk.info().sizeBytes();
+    long size = from().device().info().sizeBytes();
     if (!move(0, size, listener)) {
       return false;
     }
@@ -176,7 +181,7 @@ final class MergeIntoParent extends Merge {
         target.zero(at, bytes, ZeroMode.MAY_DEALLOCATE, Durability.BUFFERED, Blocking.ALLOWED);
       }
       at += bytes;
-      if (!listener.at(at, disk.info().sizeBytes())) {
+      if (!listener.at(at, source.info().sizeBytes())) {
         return false;
       }
     }

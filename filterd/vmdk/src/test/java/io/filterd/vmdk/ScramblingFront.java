@@ -68,7 +68,13 @@ final class ScramblingFront implements LinkedDisk.Front {
       for (int i = 0; i < extents.count(); i++) {
         int bytes = (int) extents.lengthBytes(i, length);
         if (extents.kind(i) == ExtentKind.DATA) {
-          scramble(target, start + at, start + at + bytes, offset + at);
+          for (int sector = at; sector < at + bytes; sector += TestDisks.SECTOR) {
+            int end = Math.min(sector + TestDisks.SECTOR, at + bytes);
+            // As under a cipher, a sector of zeros was never written.
+            if (!Zeros.isAll(target.duplicate().limit(start + end).position(start + sector))) {
+              scramble(target, start + sector, start + end, offset + sector);
+            }
+          }
         }
         at += bytes;
       }
