@@ -253,7 +253,7 @@ class ServedDiskIT {
                 sys.path.insert(0, sys.argv[1])
                 import decrypt
                 disk = open(sys.argv[2], 'rb')
-                entries = decrypt.read_entries(disk, decrypt.read_header(disk))
+                entries = decrypt.read_entries(decrypt.read_descriptor(disk)[0])
                 print(decrypt.unwrap(entries, bytes.fromhex(sys.argv[3])).hex())
                 """,
                 RunningFilterd.HOME.resolve("filterd/vmdk/docs").toString(),
