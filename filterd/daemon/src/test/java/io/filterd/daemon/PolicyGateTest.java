@@ -15,6 +15,7 @@ import io.filterd.block.IoFilter;
 import io.filterd.block.MemoryDevice;
 import io.filterd.block.ZeroMode;
 import io.filterd.daemon.PolicyGate.Exchange;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
@@ -192,7 +193,7 @@ class PolicyGateTest extends BlockDeviceContract {
             () -> {
               try {
                 gate.grow(() -> larger);
-              } catch (BlockException failure) {
+              } catch (BlockException | IOException failure) {
                 throw new AssertionError(failure);
               }
             },
