@@ -106,6 +106,9 @@ final class SparseLink implements BlockDevice {
   /** Whether anything may have been changed. */
   private volatile boolean changing;
 
+  /** Whether free space could not be given back: the mark stays, and the next opening does it. */
+  private volatile boolean leaks;
+
   private boolean closed;
 
   private SparseLink(ExtentFile file, SparseExtentHeader header, ChangeMark mark, TableScan scan) {
@@ -391,9 +394,14 @@ final class SparseLink implements BlockDevice {
 
   /** Gives back space that was taken and then not used, after a failure. */
   private void takeBack(GrainSpace.Run run) throws BlockException {
+    boolean punched = false;
     try {
       file.punchHole((long) run.first() * grainBytes, (long) run.count() * grainBytes);
+      punched = true;
     } finally {
+      if (!punched) {
+        leaks = true;
+      }
       tables.lock.lock();
       try {
         space.giveBack(run.first(), run.count());
@@ -770,7 +778,7 @@ final class SparseLink implements BlockDevice {
           file.truncate(endBytes);
         }
       }
-      if (marked) {
+      if (marked && !leaks) {
         mark.endChanges();
       }
     }
