@@ -148,7 +148,8 @@ final class DescriptorCheck {
     long position = sector * SECTOR_BYTES;
     String actual;
     try {
-      Descriptor.parse(file.name(), position, bytes(file, position, SparseLayout.SLOT_BYTES));
+      byte[] bytes = bytes(file, position, SparseLayout.SLOT_BYTES);
+      EncryptionMetadata.from(Descriptor.parse(file.name(), position, bytes));
       return;
     } catch (FormatException wrong) {
       actual = wrong.field() + ": " + wrong.actual();

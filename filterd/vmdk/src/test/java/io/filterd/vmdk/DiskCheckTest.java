@@ -179,6 +179,19 @@ class DiskCheckTest {
             "spare descriptor slot",
             true),
         new Damage(
+            "half an encryption in the spare slot",
+            b -> {
+              byte[] line = "ddb.filterd.version = \"1\"\n#".getBytes(StandardCharsets.US_ASCII);
+              byte[] slot = new byte[20 * SECTOR];
+              b.get(SPARE_AT, slot);
+              String text = new String(slot, StandardCharsets.US_ASCII);
+              b.put(SPARE_AT + text.indexOf("ddb.virtualHWVersion"), line);
+            },
+            Finding.Severity.WARNING,
+            SPARE_AT,
+            "spare descriptor slot",
+            true),
+        new Damage(
             "grain without a name",
             b -> {
               b.putInt(TABLE_AT + 4, 0);
