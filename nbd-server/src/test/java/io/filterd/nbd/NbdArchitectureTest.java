@@ -66,7 +66,7 @@ class NbdArchitectureTest {
         .should()
         .haveNameMatching(
             ".*\\.(NbdServer|NbdServerConfig|Listener|Exports|MetaContext|Client|ConnectionInfo"
-                + "|CommandFigures|Tls|TlsRequiredException)")
+                + "|CommandFigures|Tls|TlsRequiredException|NoAccessException)")
         .check(CLASSES);
   }
 }

@@ -51,6 +51,11 @@ public final class ContainedDisk {
             "0x" + Integer.toHexString(SparseExtentHeader.MAGIC) + ", a disk in one file");
       }
       VmdkDisk disk = VmdkDisk.openSparse(part, Access.READ_ONLY);
+      if (!disk.warnings().isEmpty()) {
+        // What lies in a package is not what is left of something.
+        throw new FormatException(
+            name, sizeBytes, "content", disk.warnings().getFirst(), "a whole disk");
+      }
       opened = true;
       return disk;
     } finally {

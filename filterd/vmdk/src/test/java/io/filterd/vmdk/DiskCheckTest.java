@@ -37,7 +37,7 @@ class DiskCheckTest {
   private static final int SECOND_TABLE_AT = (int) LAYOUT.table(1) * SECTOR;
   private static final int REDUNDANT_AT = (int) LAYOUT.redundantTable(0) * SECTOR;
   private static final int DIRECTORY_AT = (int) LAYOUT.directory() * SECTOR;
-  private static final int SPARE_AT = SparseLayout.FIRST_SLOT * SECTOR; // One write has switched.
+  private static final int SPARE_AT = SparseLayout.SECOND_SLOT * SECTOR;
 
   @TempDir Path folder;
 
@@ -103,7 +103,7 @@ class DiskCheckTest {
         error("overHead", b -> b.putLong(64, 1 << 30), 64, "overHead", false),
         error("newlines", b -> b.putInt(73, 0), 73, "newlines", false),
         error("compression", b -> b.putShort(77, (short) 1), 77, "compressAlgorithm", false),
-        error("text", b -> b.put(21 * SECTOR + 30, (byte) '='), 21 * SECTOR + 22, "version", false),
+        error("text", b -> b.put(SECTOR + 30, (byte) '='), SECTOR + 22, "version", false),
         error(
             "table lost",
             b -> b.putInt(DIRECTORY_AT, 0),
@@ -369,7 +369,7 @@ class DiskCheckTest {
   void looksAtEveryExtent(String lines, String field) throws Exception {
     Files.write(folder.resolve("short.vmdk"), new byte[1024]);
     Path disk = folder.resolve("disk.vmdk");
-    Files.writeString(disk, TestDisks.descriptor("custom", lines));
+    Files.writeString(disk, TestDisks.descriptor("twoGbMaxExtentFlat", lines));
 
     CheckReport report = DiskCheck.check(disk);
 
@@ -381,7 +381,7 @@ class DiskCheckTest {
     Path parent = folder.resolve("parent.vmdk");
     Path child = folder.resolve("child.vmdk");
     Files.write(folder.resolve("data"), new byte[1024]);
-    String text = TestDisks.descriptor("custom", "RW 2 FLAT \"data\" 0");
+    String text = TestDisks.descriptor("twoGbMaxExtentFlat", "RW 2 FLAT \"data\" 0");
     String hint = "parentFileNameHint=\"/vmfs/volumes/1/parent.vmdk\"\n";
     Files.writeString(child, text.replace("parentCID=ffffffff\n", "parentCID=1234abcd\n" + hint));
 
@@ -400,8 +400,8 @@ class DiskCheckTest {
   void checksWhatIsEncrypted() throws Exception {
     byte[] bytes = disk();
     int at =
-        21 * SECTOR
-            + new String(bytes, 21 * SECTOR, 20 * SECTOR, StandardCharsets.US_ASCII)
+        SECTOR
+            + new String(bytes, SECTOR, 20 * SECTOR, StandardCharsets.US_ASCII)
                 .indexOf("ddb.virtualHWVersion");
     byte[] line = "ddb.filterd.version = \"1\"\n#".getBytes(StandardCharsets.US_ASCII);
     System.arraycopy(line, 0, bytes, at, line.length);

@@ -152,7 +152,7 @@ class VmdkDeviceTest {
         "RW " + FLAT_BYTES / 512 + " FLAT \"f1.vmdk\" 3",
         "RW " + (sizeBytes - FLAT_BYTES) / 512 + " SPARSE \"s2.vmdk\""
       };
-      Files.writeString(file, TestDisks.descriptor("custom", lines));
+      Files.writeString(file, TestDisks.descriptor("twoGbMaxExtentFlat", lines));
     }
 
     @Override

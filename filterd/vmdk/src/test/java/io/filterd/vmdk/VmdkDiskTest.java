@@ -124,7 +124,7 @@ class VmdkDiskTest {
   // The descriptor
 
   @Test
-  void changesItsDescriptorInTurnsBetweenTwoSlots() throws Exception {
+  void changesItsDescriptorAndLeavesItInTheFirstSlot() throws Exception {
     Path file = create();
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
       for (int i = 0; i < 5; i++) {
@@ -132,7 +132,7 @@ class VmdkDiskTest {
         disk.rewriteDescriptor(d -> d.withDdb("comment", value));
         assertThat(disk.descriptor().ddb("comment")).hasValue(value);
         byte[] bytes = Files.readAllBytes(file);
-        assertThat(bytes[28]).isEqualTo((byte) (i % 2 == 0 ? 21 : 1));
+        assertThat(bytes[28]).as("qemu looks only there").isEqualTo((byte) 1);
         assertThat(bytes[72]).as("nothing was written yet").isZero();
       }
     }

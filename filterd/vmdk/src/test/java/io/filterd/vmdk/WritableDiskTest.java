@@ -51,7 +51,7 @@ class WritableDiskTest {
     Files.writeString(
         file,
         descriptor(
-            "custom",
+            "twoGbMaxExtentFlat",
             "RW 512 FLAT \"f1.vmdk\" 0",
             "RW 128 ZERO",
             "RDONLY 128 FLAT \"f3.vmdk\" 0",
@@ -276,7 +276,7 @@ class WritableDiskTest {
               Capability.PARTIAL_ALLOCATION,
               Capability.MULTIPLE_CONNECTIONS);
     }
-    Files.writeString(file, descriptor("custom", "RW 128 ZERO"));
+    Files.writeString(file, descriptor("twoGbMaxExtentFlat", "RW 128 ZERO"));
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
       assertThat(disk.link().info().capabilities())
           .containsExactlyInAnyOrder(Capability.TRACKS_ZEROS, Capability.MULTIPLE_CONNECTIONS);
