@@ -314,6 +314,24 @@ public final class Descriptor {
         .rebuiltWithout("parentfilenamehint");
   }
 
+  /**
+   * This descriptor without VMware's tracking of changed blocks, whose file would be out of date:
+   * what VMware asks of software that changes a disk and does not keep that file (VDDK programming
+   * guide, "VMDK File Versions"). The file itself stays.
+   */
+  Descriptor withoutChangeTracking() {
+    if (!entries.containsKey("changetrackpath")) {
+      return this;
+    }
+    Descriptor changed = version == 3 ? withEntry("version", "version=1") : this;
+    List<Line> kept =
+        changed.lines.stream()
+            .filter(line -> !line.key().equals("changetrackpath"))
+            .filter(line -> !line.text().strip().equalsIgnoreCase("# Change Tracking File"))
+            .toList();
+    return rebuilt(kept);
+  }
+
   private Descriptor rebuiltWithout(String key) {
     return rebuilt(lines.stream().filter(line -> !line.key().equals(key)).toList());
   }

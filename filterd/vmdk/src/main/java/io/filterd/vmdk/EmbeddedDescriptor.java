@@ -112,8 +112,7 @@ final class EmbeddedDescriptor implements DescriptorStore, ChangeMark {
 
   @Override
   public synchronized void endChanges() throws BlockException {
-    file.sync(); // Given back space too, or it leaks.
-    header.write(false);
+    header.clean();
   }
 
   /**

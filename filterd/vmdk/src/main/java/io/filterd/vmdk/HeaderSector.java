@@ -35,6 +35,12 @@ final class HeaderSector {
     return bytes.get(UNCLEAN_SHUTDOWN_AT) != 0;
   }
 
+  /** Takes the mark away, once all else is durable: given back space too, or it leaks. */
+  void clean() throws BlockException {
+    file.sync();
+    write(false);
+  }
+
   /** Sets the mark; durable when this returns. */
   void write(boolean unclean) throws BlockException {
     write(bytes.getLong(DESCRIPTOR_OFFSET_AT), unclean);

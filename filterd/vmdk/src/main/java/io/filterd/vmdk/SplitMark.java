@@ -17,6 +17,6 @@ record SplitMark(HeaderSector header, TextDescriptor descriptor) implements Chan
 
   @Override
   public void endChanges() throws BlockException {
-    header.write(false);
+    header.clean();
   }
 }

@@ -63,7 +63,7 @@ final class TextDescriptor implements DescriptorStore {
   /** Gives the disk a new content id, once; to be called before the first change of content. */
   synchronized void beginChanges() throws BlockException {
     if (!hasNewContentId) {
-      Descriptor next = EmbeddedDescriptor.withNewContentId(current);
+      Descriptor next = EmbeddedDescriptor.withNewContentId(current.withoutChangeTracking());
       byte[] text = next.format();
       if (text.length == current.format().length) {
         file.overwrite(text);

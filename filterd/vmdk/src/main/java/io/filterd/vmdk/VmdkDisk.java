@@ -119,6 +119,14 @@ public final class VmdkDisk implements AutoCloseable {
       return new VmdkDisk(new ReadOnlyDescriptor(descriptor), mapping, warnings);
     }
     boolean twoSlots = hasTwoSlots(header, descriptor);
+    if (!twoSlots && descriptor.header("changeTrackPath").isPresent()) {
+      throw new FormatException(
+          file.name(),
+          header.descriptorOffset() * SECTOR_BYTES,
+          "changeTrackPath",
+          "VMware tracks the changes",
+          "nobody to, to write a disk whose descriptor can't be changed; import it into a new one");
+    }
     EmbeddedDescriptor store = new EmbeddedDescriptor(file, headerBytes, descriptor, twoSlots);
     return new VmdkDisk(store, SparseLink.open(file, header, store, twoSlots), List.of());
   }

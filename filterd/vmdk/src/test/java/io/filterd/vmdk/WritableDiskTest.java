@@ -158,6 +158,28 @@ class WritableDiskTest {
   }
 
   @Test
+  void dropsChangeTrackingOfOthersWithTheFirstChange() throws Exception {
+    makeOfAllKinds();
+    String plain = Files.readString(file);
+    String tracked =
+        plain
+            .replace("version=1", "version=3")
+            .replace("\nddb.", "\n# Change Tracking File\nchangeTrackPath=\"a-ctk.vmdk\"\nddb.");
+    assertThat(tracked).contains("version=3", "changeTrackPath");
+    Files.writeString(file, tracked);
+    Path theirs = Files.writeString(folder.resolve("a-ctk.vmdk"), "theirs");
+    VmdkDisk.open(file, Access.READ_WRITE).close();
+    assertThat(file).hasContent(tracked);
+
+    try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
+      write(disk.link(), 0, SECTOR);
+      assertThat(file)
+          .hasContent(plain.replace("1234abcd", "%08x".formatted(disk.descriptor().cid())));
+    }
+    assertThat(theirs).exists();
+  }
+
+  @Test
   void rewritesTheDescriptorOfAnybody() throws Exception {
     makeOfAllKinds();
     Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-r-----"));
