@@ -90,7 +90,10 @@ record ChangeRecord(
         points);
   }
 
-  /** Writes this to the copy that is not the last one. Not yet durable. */
+  /**
+   * Writes this to the copy that is not the last one. To be synced before the next is written: a
+   * power failure may tear what was not.
+   */
   void writeTo(ExtentFile file) throws BlockException {
     ByteBuffer bytes = ByteBuffer.allocateDirect(SIZE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     bytes.putLong(MAGIC).putInt(VERSION).putInt(grainBytes).putLong(sizeBytes);

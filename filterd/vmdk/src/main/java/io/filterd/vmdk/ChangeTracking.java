@@ -62,7 +62,6 @@ public final class ChangeTracking implements AutoCloseable {
 
   private final ExtentFile file;
   private final LongSupplier contentId;
-  private final Arena arena = Arena.ofShared();
   private final MemorySegment map;
   private final int grainShift;
   private final int regionShift;
@@ -118,7 +117,8 @@ public final class ChangeTracking implements AutoCloseable {
     this.grainShift = Integer.numberOfTrailingZeros(record.grainBytes());
     this.regionShift = Long.numberOfTrailingZeros(record.regionBytes());
     this.grains = grains(record);
-    this.map = arena.allocate(Math.max(1, pages(grains)) * (long) PAGE_BYTES, Long.BYTES);
+    // Lives as long as it is looked at: an answer may be on its way when this is closed.
+    this.map = Arena.ofAuto().allocate(Math.max(1, pages(grains)) * (long) PAGE_BYTES, Long.BYTES);
   }
 
   /** Where the changes of a disk are kept: beside it, whichever its top link is. */
@@ -211,16 +211,8 @@ public final class ChangeTracking implements AutoCloseable {
           file.name(), file.sizeBytes(), "map", "the file ends here", MAP_AT + mapBytes + " bytes");
     }
     ChangeTracking tracking = new ChangeTracking(file, sized, contentId);
-    boolean loaded = false;
-    try {
-      tracking.load(found, mapBytes);
-      loaded = true;
-      return tracking;
-    } finally {
-      if (!loaded) {
-        tracking.arena.close();
-      }
-    }
+    tracking.load(found, mapBytes);
+    return tracking;
   }
 
   private static int grains(ChangeRecord record) {
@@ -510,9 +502,7 @@ public final class ChangeTracking implements AutoCloseable {
     try {
       if (!laterIdStored) {
         ChangeRecord next = record.next(true, record.contentId(), contentId.getAsLong());
-        // Should a power failure lose it, all counts as changed.
-        next.writeTo(file);
-        record = next;
+        store(next);
         laterIdStored = true;
       }
     } finally {
@@ -605,7 +595,6 @@ public final class ChangeTracking implements AutoCloseable {
       }
     } finally {
       lock.unlock();
-      arena.close();
     }
   }
 }
