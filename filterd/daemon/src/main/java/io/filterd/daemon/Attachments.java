@@ -63,7 +63,7 @@ final class Attachments implements Exports {
   /** The disk is open. */
   void attached(DiskName name, DiskStack stack) {
     Slot slot = slot(name);
-    slot.gate = new WriteGate(stack.device());
+    slot.gate = stack.writes();
     slot.stack = stack;
     slot.settled.countDown();
   }
@@ -248,7 +248,8 @@ final class Attachments implements Exports {
     if (slot.ending) {
       throw new BlockException(Reason.SHUTTING_DOWN, "disk " + name + " is being detached");
     }
-    return Optional.of(new DiskLease(name.toString(), stack, gate, describe(name, slot)));
+    return Optional.of(
+        new DiskLease(name.toString(), stack, stack.device(), gate, describe(name, slot)));
   }
 
   /** The empty name stands for the only disk, if there is one only. */
@@ -264,12 +265,9 @@ final class Attachments implements Exports {
   }
 
   /** A client's use of a disk; the server knows when it ends, so nothing is counted here. */
-  private record DiskLease(String name, DiskStack stack, WriteGate gate, String description)
+  private record DiskLease(
+      String name, DiskStack stack, BlockDevice device, WriteGate gate, String description)
       implements Lease {
-    @Override
-    public BlockDevice device() {
-      return gate;
-    }
 
     @Override
     public List<MetaContext> contexts() {

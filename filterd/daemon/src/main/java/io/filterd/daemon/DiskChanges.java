@@ -69,11 +69,27 @@ final class DiskChanges {
   Results.Done unmark(Requests.ChangePoint request)
       throws OperationException, BlockException, IOException {
     DiskName name = KnownDisks.name(request.name());
-    boolean forgotten = with(name, false, tracking -> tracking.forget(request.point()));
-    if (!forgotten) {
-      throw noPoint(name, request.point());
+    changes.lock();
+    try {
+      boolean forgotten = with(name, false, tracking -> tracking.forget(request.point()));
+      if (!forgotten) {
+        throw noPoint(name, request.point());
+      }
+      if (with(name, false, tracking -> tracking.points().isEmpty())) {
+        stop(name);
+      }
+    } finally {
+      changes.unlock();
     }
     return new Results.Done("Point " + request.point() + " of " + name + " is forgotten.");
+  }
+
+  private void stop(DiskName name) throws OperationException, BlockException, IOException {
+    Optional<DiskStack> stack = attachments.stack(name);
+    if (stack.isPresent()) {
+      stack.get().stopTracking();
+    }
+    Files.deleteIfExists(ChangeTracking.fileOf(Path.of(known.get(name).file())));
   }
 
   /** The points of a disk. */

@@ -12,7 +12,6 @@ import io.filterd.inventory.Inventory;
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyReference;
 import io.filterd.vmdk.Access;
-import io.filterd.vmdk.ChangeTracking;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.LinkedDisk;
 import io.filterd.vmdk.Locker;
@@ -22,7 +21,6 @@ import io.filterd.vmdk.SnapshotRecord;
 import io.filterd.vmdk.Snapshots;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.ArrayList;
@@ -97,7 +95,6 @@ final class DiskSnapshots {
     changes.lock();
     try {
       DiskRecord record = known.get(name);
-      checkNotTracked(name, record);
       Optional<DiskStack> attached = attachments.stack(name);
       if (attached.isPresent()) {
         return create(request.snapshot(), record, attached.get());
@@ -186,7 +183,6 @@ final class DiskSnapshots {
             Code.CONFLICT,
             "disk " + name + " is attached, and its clients would not notice: detach it first");
       }
-      checkNotTracked(name, record);
       Path former = Path.of(record.file());
       find(name, Snapshots.list(former), request.snapshot());
       Optional<EncryptionMetadata> encryption;
@@ -254,7 +250,6 @@ final class DiskSnapshots {
     Merge begun;
     changes.lock();
     try {
-      checkNotTracked(name, known.get(name));
       begun = links.delete(snapshot);
     } finally {
       changes.unlock();
@@ -291,16 +286,5 @@ final class DiskSnapshots {
   private DiskStack openOffline(DiskRecord record)
       throws OperationException, KeyException, BlockException, IOException {
     return opener.open(record.name(), Path.of(record.file()));
-  }
-
-  /** A disk's list of changes belongs to one file, and would not follow to another. */
-  private static void checkNotTracked(DiskName name, DiskRecord record) throws OperationException {
-    if (Files.exists(ChangeTracking.fileOf(Path.of(record.file())))) {
-      throw new OperationException(
-          Code.CONFLICT,
-          "changes of %s are tracked, which does not go with snapshots yet: `filterd disk unmark`"
-                  .formatted(name)
-              + " its points first");
-    }
   }
 }

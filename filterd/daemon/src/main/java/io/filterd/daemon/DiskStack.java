@@ -6,6 +6,7 @@ import io.filterd.block.BlockException;
 import io.filterd.block.CheckedDevice;
 import io.filterd.block.CowDevice;
 import io.filterd.block.RangeLock;
+import io.filterd.block.WriteGate;
 import io.filterd.daemon.PolicyGate.Exchange;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -65,6 +66,10 @@ final class DiskStack implements AutoCloseable {
   private volatile Optional<ChangeTracking> tracking;
   private final MetaContext depth;
   private final PolicyGate gate;
+
+  /** Refuses the changes of clients, if they are to read only. */
+  private final WriteGate writes;
+
   private final LinkCiphers ciphers;
 
   /** Guards blocks for every alignment filter that stands on this disk. */
@@ -100,7 +105,8 @@ final class DiskStack implements AutoCloseable {
     this.applied = applied;
     this.blocks = new RangeLock(filtered.info().blockSizes().minimum());
     this.gate = new PolicyGate(aligned(filtered));
-    this.top = new CheckedDevice(gate);
+    this.writes = new WriteGate(gate);
+    this.top = new CheckedDevice(writes);
   }
 
   /**
@@ -198,6 +204,17 @@ final class DiskStack implements AutoCloseable {
     return new AlignmentFilter(filtered, 1, blocks);
   }
 
+  /** Tracks changes no more, under live requests. */
+  void stopTracking() throws BlockException {
+    Optional<ChangeTracking> ended = tracking;
+    if (ended.isPresent()) {
+      base = new CheckedDevice(links);
+      tracking = Optional.empty();
+      exchange(applied.policy(), Exchange.AFTER_THE_LAST);
+      ended.get().close();
+    }
+  }
+
   private BlockDevice trackedAfterGrowth() throws BlockException, IOException {
     if (tracking.isPresent()) {
       tracking.get().close();
@@ -288,7 +305,7 @@ final class DiskStack implements AutoCloseable {
           base = grown; // What stood on the same links is left open, and forgotten.
           return made;
         });
-    top = new CheckedDevice(gate);
+    top = new CheckedDevice(writes);
     former.addAll(now.running());
     applied = new Applied(now.policy(), next);
     if (gate.closeDrained()) {
@@ -296,7 +313,12 @@ final class DiskStack implements AutoCloseable {
     }
   }
 
-  /** What clients see. */
+  /** Lets the changes of clients through, or refuses them. */
+  WriteGate writes() {
+    return writes;
+  }
+
+  /** What clients see, as large as it is now: who has it already goes on with the size before. */
   BlockDevice device() {
     return top;
   }

@@ -86,6 +86,39 @@ class DiskChangesIT {
   }
 
   @Test
+  void pointsOutlastSnapshotsAndGrowth() throws IOException {
+    try (RunningFilterd running = RunningFilterd.start(folder)) {
+      running.filterd("disk", "create", DISK, "--size", "64MiB", "--policy", "encrypted");
+      running.filterd("disk", "attach", DISK);
+      write(running, "write 0 1M");
+      running.filterd("disk", "mark", DISK, "monday");
+      write(running, "write 10M 64k");
+      running.filterd("snapshot", "create", DISK, "before");
+      write(running, "write 20M 64k");
+      running.filterd("disk", "grow", DISK, "128MiB");
+      write(running, "write 30M 64k");
+      running.filterd("snapshot", "delete", DISK, "before");
+      write(running, "write 100M 64k");
+    }
+    try (RunningFilterd again = RunningFilterd.start(folder)) {
+      String changed = changes(again, "monday");
+      assertThat(changed)
+          .containsPattern("\\b10485760 +65536")
+          .containsPattern("\\b20971520 +65536")
+          .containsPattern("\\b31457280 +65536")
+          .containsPattern("\\b67108864 +67108864"); // What it grew.
+      again.filterd("disk", "unmark", DISK, "monday");
+      assertThat(folder.resolve("disks/vm1/disk0.changes")).doesNotExist();
+      write(again, "write 1M 64k");
+      again.filterd("disk", "mark", DISK, "tuesday");
+      write(again, "write 2M 64k");
+      assertThat(changes(again, "tuesday"))
+          .containsPattern("\\b2097152 +65536")
+          .doesNotContain("1048576 ");
+    }
+  }
+
+  @Test
   void damagedTrackingNeverKeepsADiskFromItsUsers() throws IOException {
     try (RunningFilterd running = RunningFilterd.start(folder)) {
       running.filterd("disk", "create", DISK, "--size", "16MiB", "--policy", "encrypted");
