@@ -3,6 +3,7 @@ package io.filterd.ova;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.NonWritableChannelException;
 import java.nio.channels.SeekableByteChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -117,7 +118,7 @@ final class TarIndex {
 
     @Override
     public int write(ByteBuffer source) {
-      throw new UnsupportedOperationException();
+      throw new NonWritableChannelException();
     }
 
     @Override
@@ -138,7 +139,7 @@ final class TarIndex {
 
     @Override
     public SeekableByteChannel truncate(long size) {
-      throw new UnsupportedOperationException();
+      throw new NonWritableChannelException();
     }
 
     @Override

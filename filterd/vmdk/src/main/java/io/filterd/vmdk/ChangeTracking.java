@@ -42,6 +42,10 @@ import java.util.function.LongSupplier;
 public final class ChangeTracking implements AutoCloseable {
   private static final int SMALLEST_GRAIN_BYTES = 64 << 10;
   private static final int MAP_LIMIT_GRAINS = 8 << 20;
+
+  /** A disk that grows keeps its grains: so many are in the map then, 64 MiB, and no more. */
+  private static final int GROWN_MAP_LIMIT_GRAINS = 4 * MAP_LIMIT_GRAINS;
+
   private static final long SMALLEST_REGION_BYTES = 64L << 20;
 
   /** So many regions at first: the bits have room for 16 times as many, for disks that grow. */
@@ -197,7 +201,7 @@ public final class ChangeTracking implements AutoCloseable {
     ChangeRecord sized = found.withSize(sizeBytes);
     if (sizeBytes < found.sizeBytes()
         || Math.ceilDiv(sizeBytes, found.regionBytes()) > INTENTS_BYTES * 8L
-        || Math.ceilDiv(sizeBytes, found.grainBytes()) > Integer.MAX_VALUE / PAGE_BYTES) {
+        || Math.ceilDiv(sizeBytes, found.grainBytes()) > GROWN_MAP_LIMIT_GRAINS) {
       throw new FormatException(
           file.name(),
           16,

@@ -26,6 +26,8 @@ import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ChangeTrackingTest {
   private static final long SEED = Long.getLong("test.seed", new SecureRandom().nextInt());
@@ -154,6 +156,28 @@ class ChangeTrackingTest {
     }
     CrashFile now = grown;
     assertThatThrownBy(() -> opened(now)).isInstanceOf(FormatException.class);
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {33L << 30, (1L << 40) - 512, 9L << 40})
+  void tracksLargeDisks(long sizeBytes) throws Exception {
+    try (ChangeTracking tracking = ChangeTracking.open(created(sizeBytes), sizeBytes, () -> 7)) {
+      tracking.mark("p");
+      change(tracking, sizeBytes - 512, 512);
+      long[] changed = {0, 0};
+      tracking.changes(
+          "p",
+          0,
+          sizeBytes,
+          (bytes, is) -> {
+            changed[is ? 1 : 0] += bytes;
+            return true;
+          });
+      int grainBytes = tracking.points().getFirst().grainBytes();
+      assertThat(changed[1]).isEqualTo((sizeBytes - 1) % grainBytes + 1);
+      assertThat(changed[0] + changed[1]).isEqualTo(sizeBytes);
+      assertThat(sizeBytes / grainBytes).isLessThanOrEqualTo(8 << 20);
+    }
   }
 
   @Test
