@@ -14,6 +14,7 @@ import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
 import io.filterd.inventory.VmRecord;
 import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyLabel;
 import io.filterd.keys.KeyReference;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.EncryptionRule;
@@ -200,13 +201,15 @@ final class DiskContents {
     String provider = rule.provider().orElse(defaultProvider);
     keys.provider(provider);
     if (rule.kekScope() == KekScope.PER_DISK) {
-      return keys.createKek(provider, withoutBackup);
+      return keys.createKek(
+          provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
     }
     Optional<VmRecord> vm = inventory.vm(name.vm());
     if (vm.isPresent() && vm.get().provider().equals(provider)) {
       return new KeyReference(provider, vm.get().keyId(), vm.get().checkValue());
     }
-    KeyReference made = keys.createKek(provider, withoutBackup);
+    KeyReference made =
+        keys.createKek(provider, new KeyLabel(KeyLabel.Scope.VM, name.vm()), withoutBackup);
     inventory.put(new VmRecord(name.vm(), provider, made.keyId(), made.checkValue()));
     return made;
   }

@@ -5,6 +5,7 @@ import io.filterd.inventory.DiskName;
 import io.filterd.keys.DataKeys;
 import io.filterd.keys.DekBinding;
 import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyLabel;
 import io.filterd.keys.KeyProvider;
 import io.filterd.keys.KeyProviders;
 import io.filterd.keys.KeyReference;
@@ -85,12 +86,13 @@ final class KeyAccess implements AutoCloseable {
   }
 
   /** Makes a key-encryption key. */
-  KeyReference createKek(String provider, boolean withoutBackup) throws KeyException {
+  KeyReference createKek(String provider, KeyLabel label, boolean withoutBackup)
+      throws KeyException {
     if (!withoutBackup) {
-      return with(provider).createKek(provider);
+      return with(provider).createKek(provider, label);
     }
     try (KeyProvider waived = openProvider(provider, Map.of("backup", "waived"))) {
-      return waived.create();
+      return waived.create(label);
     }
   }
 

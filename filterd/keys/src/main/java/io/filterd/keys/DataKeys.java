@@ -51,8 +51,13 @@ public final class DataKeys implements AutoCloseable {
   }
 
   /** Makes a new key-encryption key, for example for a new VM. */
-  public KeyReference createKek(String provider) throws KeyException {
-    return provider(provider).create();
+  public KeyReference createKek(String provider, KeyLabel label) throws KeyException {
+    return provider(provider).create(label);
+  }
+
+  /** Asks a key's provider in which state it is. */
+  public KeyDescription describe(KeyReference kek) throws KeyException {
+    return provider(kek.provider()).describe(kek);
   }
 
   /**
@@ -62,9 +67,8 @@ public final class DataKeys implements AutoCloseable {
    * @param disk the disk's name, for messages
    */
   public WrappedDek create(String disk, DekBinding binding, KeyReference kek) throws KeyException {
-    try (KeyEncryptionKey key = provider(kek.provider()).open(kek);
-        SecretBytes dek = SecretBytes.random(DekCache.DEK_BYTES)) {
-      WrappedDek locker = key.wrap(dek, binding);
+    try (SecretBytes dek = SecretBytes.random(DekCache.DEK_BYTES)) {
+      WrappedDek locker = wrap(kek, dek, binding);
       keep(binding, dek);
       return locker;
     } catch (KeyException failure) {
@@ -84,17 +88,24 @@ public final class DataKeys implements AutoCloseable {
    */
   public void unlock(String disk, DekBinding binding, List<WrappedDek> keySafe)
       throws KeyException {
+    try (SecretBytes dek = openAny(disk, binding, keySafe)) {
+      keep(binding, dek);
+    }
+  }
+
+  private SecretBytes openAny(String disk, DekBinding binding, List<WrappedDek> keySafe)
+      throws KeyException {
     List<KeyException> failures = new ArrayList<>();
     for (WrappedDek locker : keySafe) {
-      try (SecretBytes dek = open(locker, binding)) {
-        keep(binding, dek);
+      try {
+        SecretBytes dek = open(locker, binding);
         LOG.info(
-            "disk={} link={} provider={} keyId={}: unlocked",
+            "disk={} link={} provider={} keyId={}: unwrapped",
             disk,
             binding.linkId(),
             locker.kek().provider(),
             locker.kek().keyId());
-        return;
+        return dek;
       } catch (KeyException failure) {
         failures.add(failure);
       }
@@ -102,10 +113,69 @@ public final class DataKeys implements AutoCloseable {
     throw locked(disk, failures);
   }
 
+  /**
+   * Wraps a link's data key under another key-encryption key, and makes sure that it comes out of
+   * the new locker again. The cache stays as it is.
+   *
+   * @param disk the disk's name, for messages
+   * @param keySafe the lockers there are; the first that opens is taken
+   */
+  public WrappedDek rewrap(
+      String disk, DekBinding binding, List<WrappedDek> keySafe, KeyReference kek)
+      throws KeyException {
+    try (SecretBytes dek = openAny(disk, binding, keySafe)) {
+      WrappedDek locker = wrap(kek, dek, binding);
+      try (SecretBytes again = open(locker, binding)) {
+        if (!again.sameAs(dek)) {
+          throw new KeyException(
+              Reason.WRONG_KEY,
+              "disk %s: the data key came out of its new locker of key %s as another"
+                  .formatted(disk, kek.keyId()));
+        }
+      }
+      return locker;
+    }
+  }
+
+  private WrappedDek wrap(KeyReference kek, SecretBytes dek, DekBinding binding)
+      throws KeyException {
+    return switch (provider(kek.provider())) {
+      case ExportingProvider exporting -> {
+        try (KeyEncryptionKey key = exporting.open(kek)) {
+          yield key.wrap(dek, binding);
+        }
+      }
+      case WrappingProvider wrapping ->
+          WrappedDek.of(
+              kek, wrapping.algorithm(), wrapping.wrap(kek, dek, binding.associatedData(kek)));
+      default -> throw ofNoUse(kek);
+    };
+  }
+
+  private SecretBytes unwrap(WrappedDek locker, DekBinding binding) throws KeyException {
+    KeyReference kek = locker.kek();
+    return switch (provider(kek.provider())) {
+      case ExportingProvider exporting -> {
+        try (KeyEncryptionKey key = exporting.open(kek)) {
+          yield key.unwrap(locker, binding);
+        }
+      }
+      case WrappingProvider wrapping ->
+          wrapping.unwrap(kek, locker.bytes(wrapping), binding.associatedData(kek));
+      default -> throw ofNoUse(kek);
+    };
+  }
+
+  private static KeyException ofNoUse(KeyReference kek) {
+    return new KeyException(
+        Reason.UNSUPPORTED,
+        "key provider " + kek.provider() + ": neither exports keys nor wraps with them");
+  }
+
   private SecretBytes open(WrappedDek locker, DekBinding binding) throws KeyException {
     KeyReference kek = locker.kek();
-    try (KeyEncryptionKey key = provider(kek.provider()).open(kek)) {
-      return key.unwrap(locker, binding);
+    try {
+      return unwrap(locker, binding);
     } catch (KeyException failure) {
       throw new KeyException(
           failure.reason(),

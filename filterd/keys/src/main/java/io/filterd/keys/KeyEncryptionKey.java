@@ -6,7 +6,6 @@ import io.filterd.crypto.WrapException;
 import io.filterd.keys.KeyException.Reason;
 import io.filterd.keys.chronicle.DekCache;
 import java.lang.foreign.ValueLayout;
-import java.util.Base64;
 import java.util.HexFormat;
 
 /**
@@ -20,10 +19,6 @@ public final class KeyEncryptionKey implements AutoCloseable {
 
   private static final String CHECK_VALUE_LABEL = "filterd-kcv-v1";
   private static final int CHECK_VALUE_BYTES = 8;
-
-  /** Base64 of what wrapping a data key gives; a longer text is not looked at. */
-  private static final int WRAPPED_CHARACTERS =
-      4 * ((DekCache.DEK_BYTES + KeyWrap.OVERHEAD_BYTES + 2) / 3);
 
   private final KeyReference reference;
   private final SecretBytes key;
@@ -84,9 +79,10 @@ public final class KeyEncryptionKey implements AutoCloseable {
 
   /** Wraps a data key, with what it belongs to bound to it. */
   WrappedDek wrap(SecretBytes dek, DekBinding binding) {
-    byte[] wrapped = KeyWrap.wrap(key, dek, binding.associatedData(reference));
-    return new WrappedDek(
-        reference, WrappedDek.AES_256_GCM, Base64.getEncoder().encodeToString(wrapped));
+    return WrappedDek.of(
+        reference,
+        WrappedDek.AES_256_GCM,
+        KeyWrap.wrap(key, dek, binding.associatedData(reference)));
   }
 
   /**
@@ -96,13 +92,8 @@ public final class KeyEncryptionKey implements AutoCloseable {
    *     not authenticate
    */
   SecretBytes unwrap(WrappedDek locker, DekBinding binding) throws KeyException {
-    if (!locker.algorithm().equals(WrappedDek.AES_256_GCM)) {
-      throw new KeyException(
-          Reason.PROTOCOL,
-          "algorithm: %s (expected: %s)"
-              .formatted(KeyReference.quoted(locker.algorithm()), WrappedDek.AES_256_GCM));
-    }
-    byte[] wrapped = decode(locker.wrapped());
+    byte[] wrapped =
+        locker.bytes(WrappedDek.AES_256_GCM, DekCache.DEK_BYTES + KeyWrap.OVERHEAD_BYTES);
     try {
       return KeyWrap.unwrap(key, wrapped, binding.associatedData(locker.kek()));
     } catch (WrapException failure) {
@@ -111,20 +102,6 @@ public final class KeyEncryptionKey implements AutoCloseable {
           "the wrapped data key does not authenticate: it was changed, or belongs to another disk,"
               + " link, cipher or key",
           failure);
-    }
-  }
-
-  private static byte[] decode(String wrapped) throws KeyException {
-    if (wrapped.length() != WRAPPED_CHARACTERS) {
-      throw new KeyException(
-          Reason.PROTOCOL,
-          "wrapped data key: %d characters (expected: %d)"
-              .formatted(wrapped.length(), WRAPPED_CHARACTERS));
-    }
-    try {
-      return Base64.getDecoder().decode(wrapped);
-    } catch (IllegalArgumentException bad) {
-      throw new KeyException(Reason.PROTOCOL, "wrapped data key: not base64", bad);
     }
   }
 

@@ -22,6 +22,10 @@ public final class KeyException extends Exception {
     WRONG_KEY,
     /** The provider has to be backed up before it makes its first key. */
     NOT_BACKED_UP,
+    /** The key is there, but its state forbids what was asked: only active keys wrap. */
+    NOT_ACTIVE,
+    /** Providers of this kind can't do what was asked. */
+    UNSUPPORTED,
     /** What the provider or a file says is not what its format allows. */
     PROTOCOL
   }

@@ -10,6 +10,7 @@ import java.time.Clock;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
+import java.util.Optional;
 import java.util.UUID;
 
 /**
@@ -20,7 +21,7 @@ import java.util.UUID;
  * <p>While it is open the key-derivation key is in secret memory; close wipes it. Safe for many
  * threads.
  */
-public final class NativeProvider implements KeyProvider {
+public final class NativeProvider implements ExportingProvider {
   /** The type's name in the configuration. */
   public static final String TYPE = "native";
 
@@ -211,7 +212,7 @@ public final class NativeProvider implements KeyProvider {
   }
 
   @Override
-  public synchronized KeyReference create() throws KeyException {
+  public synchronized KeyReference create(KeyLabel label) throws KeyException {
     checkOpen();
     if (rule == BackupRule.REQUIRED && sealed.backedUp() == SealedKey.Backed.NO) {
       throw new KeyException(
@@ -235,6 +236,15 @@ public final class NativeProvider implements KeyProvider {
     }
     // There is no list of keys: one that this provider did not make has another check value.
     return KeyEncryptionKey.verified(reference, derive(reference.keyId()));
+  }
+
+  /** {@inheritDoc} Keys of this kind are active for ever. */
+  @Override
+  public KeyDescription describe(KeyReference reference) throws KeyException {
+    try (KeyEncryptionKey key = open(reference)) {
+      return new KeyDescription(
+          key.reference(), KeyState.ACTIVE, Optional.empty(), Optional.empty());
+    }
   }
 
   @GuardedBy("this")

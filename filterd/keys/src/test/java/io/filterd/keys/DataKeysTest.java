@@ -5,77 +5,18 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.filterd.crypto.SecretBytes;
 import io.filterd.keys.KeyException.Reason;
-import io.filterd.keys.ProviderStatus.State;
 import io.filterd.keys.chronicle.DekCache;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 class DataKeysTest {
   private static final String DISK = "vm1/disk0";
+  private static final KeyLabel LABEL = new KeyLabel(KeyLabel.Scope.VM, "vm1");
   private static final DekBinding BINDING =
       new DekBinding("disk-1", "link-1", DekBinding.AES_256_XTS, 4096);
-
-  /** Keeps its keys in a map, and can be told to fail. */
-  private static final class MapProvider implements KeyProvider {
-    private final String name;
-    private final Map<String, SecretBytes> keys = new HashMap<>();
-    private @Nullable Reason failure;
-    private boolean closed;
-
-    MapProvider(String name) {
-      this.name = name;
-    }
-
-    @Override
-    public String name() {
-      return name;
-    }
-
-    @Override
-    public KeyReference create() {
-      String keyId = "k-" + (keys.size() + 1);
-      keys.put(keyId, SecretBytes.random(KeyEncryptionKey.LENGTH_BYTES));
-      try (KeyEncryptionKey key = KeyEncryptionKey.owning(name, keyId, copy(keyId))) {
-        return key.reference();
-      }
-    }
-
-    private SecretBytes copy(String keyId) {
-      SecretBytes key = keys.get(keyId);
-      if (key == null) {
-        throw new IllegalStateException(keyId);
-      }
-      return key.copy();
-    }
-
-    @Override
-    public KeyEncryptionKey open(KeyReference reference) throws KeyException {
-      if (failure != null) {
-        throw new KeyException(failure, "told to fail");
-      }
-      if (!keys.containsKey(reference.keyId())) {
-        throw new KeyException(Reason.NOT_FOUND, "no such key");
-      }
-      return KeyEncryptionKey.verified(reference, copy(reference.keyId()));
-    }
-
-    @Override
-    public ProviderStatus status() {
-      return new ProviderStatus(name, "map", State.READY, List.of());
-    }
-
-    @Override
-    public void close() {
-      closed = true;
-      keys.values().forEach(SecretBytes::close);
-    }
-  }
 
   private final MapProvider first = new MapProvider("first");
   private final MapProvider second = new MapProvider("second");
@@ -100,7 +41,7 @@ class DataKeysTest {
 
   @Test
   void unlocksWhatItMade() throws KeyException {
-    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first"));
+    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
     try (SecretBytes made = keys.open("link-1")) {
       keys.evict("link-1");
       assertThat(keys.isUnlocked("link-1")).isFalse();
@@ -117,7 +58,7 @@ class DataKeysTest {
 
   @Test
   void makesAnotherKeyForEachLink() throws KeyException {
-    KeyReference kek = keys.createKek("first");
+    KeyReference kek = keys.createKek("first", LABEL);
     WrappedDek one = keys.create(DISK, BINDING, kek);
     DekBinding other = new DekBinding("disk-1", "link-2", DekBinding.AES_256_XTS, 4096);
     WrappedDek two = keys.create(DISK, other, kek);
@@ -140,8 +81,8 @@ class DataKeysTest {
 
   @Test
   void triesTheNextLockerWhenOneDoesNotOpen() throws KeyException {
-    WrappedDek stale = keys.create(DISK, BINDING, keys.createKek("first"));
-    WrappedDek good = keys.create(DISK, BINDING, keys.createKek("second"));
+    WrappedDek stale = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    WrappedDek good = keys.create(DISK, BINDING, keys.createKek("second", LABEL));
     keys.evict("link-1");
     first.failure = Reason.UNAVAILABLE;
 
@@ -152,8 +93,8 @@ class DataKeysTest {
 
   @Test
   void saysOfEachLockerWhyItDoesNotOpen() throws KeyException {
-    WrappedDek one = keys.create(DISK, BINDING, keys.createKek("first"));
-    WrappedDek two = keys.create(DISK, BINDING, keys.createKek("second"));
+    WrappedDek one = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    WrappedDek two = keys.create(DISK, BINDING, keys.createKek("second", LABEL));
     keys.evict("link-1");
     first.failure = Reason.DENIED;
     second.failure = Reason.UNAVAILABLE;
@@ -168,7 +109,7 @@ class DataKeysTest {
 
   @Test
   void makesNoNewKeyWhenOneIsMissing() throws KeyException {
-    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first"));
+    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
     keys.evict("link-1");
     first.keys.clear();
 
@@ -183,10 +124,10 @@ class DataKeysTest {
 
   @Test
   void refusesTheKeyOfTheSameNameFromAnotherPlace() throws KeyException {
-    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first"));
+    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
     keys.evict("link-1");
     first.keys.clear();
-    first.create();
+    first.create(LABEL);
 
     assertThatThrownBy(() -> keys.unlock(DISK, BINDING, List.of(locker)))
         .isInstanceOfSatisfying(
@@ -196,7 +137,7 @@ class DataKeysTest {
 
   @Test
   void refusesALockerOfAnotherDisk() throws KeyException {
-    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first"));
+    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
     DekBinding other = new DekBinding("disk-2", "link-1", DekBinding.AES_256_XTS, 4096);
 
     // Even while the cache holds the key of that link.
@@ -209,7 +150,7 @@ class DataKeysTest {
 
   @Test
   void refusesAWrappedKeyOfAnotherLength() throws KeyException {
-    KeyReference kek = keys.createKek("first");
+    KeyReference kek = keys.createKek("first", LABEL);
     try (KeyEncryptionKey key = first.open(kek);
         SecretBytes shortDek = SecretBytes.random(32)) {
       WrappedDek locker = key.wrap(shortDek, BINDING);
@@ -245,7 +186,7 @@ class DataKeysTest {
   void unlocksOnceAProviderIsAdded() throws KeyException {
     try (MapProvider late = new MapProvider("late")) {
       DataKeys elsewhere = new DataKeys(List.of(late), new DekCache(2));
-      WrappedDek locker = elsewhere.create(DISK, BINDING, late.create());
+      WrappedDek locker = elsewhere.create(DISK, BINDING, late.create(LABEL));
       assertThatThrownBy(() -> keys.unlock(DISK, BINDING, List.of(locker)))
           .isInstanceOf(KeyException.class);
 
@@ -263,7 +204,7 @@ class DataKeysTest {
 
   @Test
   void refusesWhenTheCacheIsFull() throws KeyException {
-    KeyReference kek = keys.createKek("first");
+    KeyReference kek = keys.createKek("first", LABEL);
     for (String link : List.of("link-1", "link-2")) {
       keys.create(DISK, new DekBinding("disk-1", link, DekBinding.AES_256_XTS, 4096), kek);
     }
@@ -278,12 +219,78 @@ class DataKeysTest {
 
   @Test
   void closesWhatItOwns() throws KeyException {
-    keys.create(DISK, BINDING, keys.createKek("first"));
+    keys.create(DISK, BINDING, keys.createKek("first", LABEL));
 
     keys.close();
 
     assertThat(first.closed).isTrue();
     assertThat(second.closed).isTrue();
     assertThatThrownBy(() -> keys.open("link-1")).isInstanceOf(IllegalStateException.class);
+  }
+
+  @Test
+  void rewrapsUnderAKeyOfAnotherProvider() throws KeyException {
+    WrappedDek old = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    KeyReference kek = keys.createKek("second", LABEL);
+
+    WrappedDek renewed = keys.rewrap(DISK, BINDING, List.of(old), kek);
+
+    assertThat(renewed.kek()).isEqualTo(kek);
+    try (SecretBytes before = keys.open("link-1")) {
+      first.failure = Reason.UNAVAILABLE;
+      keys.unlock(DISK, BINDING, List.of(renewed));
+      try (SecretBytes after = keys.open("link-1")) {
+        assertThat(after.sameAs(before)).isTrue();
+      }
+    }
+  }
+
+  @Test
+  void rewrapsADiskThatIsLockedAndLeavesItSo() throws KeyException {
+    WrappedDek old = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    keys.evict("link-1");
+
+    keys.rewrap(DISK, BINDING, List.of(old), keys.createKek("second", LABEL));
+
+    assertThat(keys.isUnlocked("link-1")).isFalse();
+  }
+
+  @Test
+  void usesProvidersThatNeverShowTheirKeys() throws KeyException {
+    keys.add(new VaultProvider("vault"));
+    WrappedDek locker = keys.create(DISK, BINDING, keys.createKek("vault", LABEL));
+
+    assertThat(locker.algorithm()).isEqualTo("vault-v1");
+    try (SecretBytes before = keys.open("link-1")) {
+      keys.evict("link-1");
+      keys.unlock(DISK, BINDING, List.of(locker));
+      try (SecretBytes after = keys.open("link-1")) {
+        assertThat(after.sameAs(before)).isTrue();
+      }
+    }
+    assertFails(
+        () ->
+            keys.unlock(
+                DISK,
+                new DekBinding("disk-1", "link-2", DekBinding.AES_256_XTS, 4096),
+                List.of(locker)),
+        Reason.WRONG_KEY,
+        "disk vm1/disk0 is locked: locker of provider vault, key v-1: it does not authenticate");
+    assertFails(
+        () ->
+            keys.unlock(
+                DISK,
+                BINDING,
+                List.of(new WrappedDek(locker.kek(), "AES-256-GCM", locker.wrapped()))),
+        Reason.PROTOCOL,
+        "disk vm1/disk0 is locked: locker of provider vault, key v-1: "
+            + "algorithm: \"AES-256-GCM\" (expected: vault-v1)");
+    assertFails(
+        () ->
+            keys.unlock(
+                DISK, BINDING, List.of(new WrappedDek(locker.kek(), "vault-v1", "A".repeat(1028)))),
+        Reason.PROTOCOL,
+        "disk vm1/disk0 is locked: locker of provider vault, key v-1: "
+            + "wrapped data key: 1028 characters (expected: at most 1024)");
   }
 }

@@ -24,7 +24,7 @@ public final class KeysOnTheHeapProbe {
     DekBinding binding = new DekBinding("disk", "link", DekBinding.AES_256_XTS, 4096);
     NativeProvider provider = NativeProvider.open("native", state, passphrase, BackupRule.WAIVED);
     try (DataKeys keys = new DataKeys(List.of(provider), new DekCache(16))) {
-      KeyReference kek = keys.createKek("native");
+      KeyReference kek = keys.createKek("native", new KeyLabel(KeyLabel.Scope.VM, "vm1"));
       WrappedDek locker = keys.create("disk", binding, kek);
       for (int attach = 0; attach < 200; attach++) {
         keys.evict("link");

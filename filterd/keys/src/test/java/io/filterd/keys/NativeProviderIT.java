@@ -21,6 +21,8 @@ import org.junit.jupiter.api.io.TempDir;
  * python3-cryptography and python3-argon2.
  */
 class NativeProviderIT {
+  private static final KeyLabel LABEL = new KeyLabel(KeyLabel.Scope.VM, "vm1");
+
   private static final Path DOCS = Path.of("docs").toAbsolutePath();
   private static final String KEY_ID = "5f0c3f6e-3a55-4f2a-9d57-6d4e6f1e9a01";
   private static final KeyReference REFERENCE =
@@ -40,7 +42,8 @@ class NativeProviderIT {
     Files.setPosixFilePermissions(passphrase, PosixFilePermissions.fromString("rw-------"));
   }
 
-  private static String hex(KeyProvider provider, KeyReference reference) throws KeyException {
+  private static String hex(ExportingProvider provider, KeyReference reference)
+      throws KeyException {
     try (KeyEncryptionKey key = provider.open(reference)) {
       byte[] copy = new byte[KeyEncryptionKey.LENGTH_BYTES];
       key.copySecretTo(copy);
@@ -104,7 +107,7 @@ class NativeProviderIT {
     NativeProvider.init(state, passphrase);
     try (NativeProvider provider =
         NativeProvider.open("native", state, passphrase, BackupRule.WAIVED)) {
-      KeyReference made = provider.create();
+      KeyReference made = provider.create(LABEL);
 
       assertThat(
               nativeKek(

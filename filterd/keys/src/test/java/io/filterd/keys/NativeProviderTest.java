@@ -16,6 +16,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class NativeProviderTest {
+  private static final KeyLabel LABEL = new KeyLabel(KeyLabel.Scope.VM, "vm1");
+
   @TempDir Path folder;
 
   private Path state;
@@ -49,7 +51,8 @@ class NativeProviderTest {
         .hasMessageContaining(message);
   }
 
-  private static byte[] secret(KeyProvider provider, KeyReference reference) throws KeyException {
+  private static byte[] secret(ExportingProvider provider, KeyReference reference)
+      throws KeyException {
     try (KeyEncryptionKey key = provider.open(reference)) {
       byte[] copy = new byte[KeyEncryptionKey.LENGTH_BYTES];
       key.copySecretTo(copy);
@@ -64,8 +67,8 @@ class NativeProviderTest {
     KeyReference second;
     byte[] secret;
     try (NativeProvider provider = open(BackupRule.WAIVED)) {
-      first = provider.create();
-      second = provider.create();
+      first = provider.create(LABEL);
+      second = provider.create(LABEL);
       secret = secret(provider, first);
       assertThat(secret(provider, second)).isNotEqualTo(secret);
     }
@@ -82,7 +85,7 @@ class NativeProviderTest {
   void refusesKeysThatItDidNotMake() throws KeyException {
     NativeProvider.init(state, passphrase);
     try (NativeProvider provider = open(BackupRule.WAIVED)) {
-      KeyReference made = provider.create();
+      KeyReference made = provider.create(LABEL);
 
       assertFails(
           () -> provider.open(new KeyReference("native", "k-1", made.checkValue())),
@@ -112,21 +115,24 @@ class NativeProviderTest {
     KeyReference waived;
     try (NativeProvider provider = open(BackupRule.WAIVED)) {
       assertThat(provider.status().state()).isEqualTo(State.READY);
-      waived = provider.create();
+      waived = provider.create(LABEL);
     }
 
     try (NativeProvider provider = open(BackupRule.REQUIRED)) {
-      assertFails(provider::create, Reason.NOT_BACKED_UP, "run `filterd provider backup` first");
+      assertFails(
+          () -> provider.create(LABEL),
+          Reason.NOT_BACKED_UP,
+          "run `filterd provider backup` first");
       assertThat(provider.status().state()).isEqualTo(State.NOT_BACKED_UP);
       assertThat(secret(provider, waived)).hasSize(32);
 
       provider.backup(backup, backupPassphrase);
 
       assertThat(provider.status().state()).isEqualTo(State.READY);
-      assertThat(secret(provider, provider.create())).hasSize(32);
+      assertThat(secret(provider, provider.create(LABEL))).hasSize(32);
     }
     try (NativeProvider provider = open(BackupRule.REQUIRED)) {
-      assertThat(provider.create().keyId()).isNotEmpty();
+      assertThat(provider.create(LABEL).keyId()).isNotEmpty();
       assertThat(secret(provider, waived)).hasSize(32);
     }
     for (Path file : new Path[] {state, backup}) {
@@ -143,7 +149,7 @@ class NativeProviderTest {
     byte[] secret;
     try (NativeProvider provider = open(BackupRule.REQUIRED)) {
       provider.backup(backup, backupPassphrase);
-      reference = provider.create();
+      reference = provider.create(LABEL);
       secret = secret(provider, reference);
     }
     Files.delete(state);
@@ -258,12 +264,12 @@ class NativeProviderTest {
   void refusesEveryUseAfterClose() throws Exception {
     NativeProvider.init(state, passphrase);
     NativeProvider provider = open(BackupRule.WAIVED);
-    KeyReference reference = provider.create();
+    KeyReference reference = provider.create(LABEL);
 
     provider.close();
     provider.close();
 
-    assertFails(provider::create, Reason.UNAVAILABLE, "is closed");
+    assertFails(() -> provider.create(LABEL), Reason.UNAVAILABLE, "is closed");
     assertFails(() -> provider.open(reference), Reason.UNAVAILABLE, "is closed");
     assertFails(() -> provider.backup(backup, backupPassphrase), Reason.UNAVAILABLE, "is closed");
     assertThat(provider.status().state()).isEqualTo(State.CLOSED);
@@ -278,9 +284,10 @@ class NativeProviderTest {
             "passphraseFile", passphrase.toString(),
             "backup", "waived");
 
-    try (KeyProvider provider = KeyProviders.open("native", "mine", settings)) {
+    try (ExportingProvider provider =
+        (ExportingProvider) KeyProviders.open("native", "mine", settings)) {
       assertThat(provider.name()).isEqualTo("mine");
-      assertThat(provider.create().provider()).isEqualTo("mine");
+      assertThat(provider.create(LABEL).provider()).isEqualTo("mine");
     }
   }
 
