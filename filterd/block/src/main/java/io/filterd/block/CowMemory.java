@@ -121,7 +121,9 @@ final class CowMemory implements AutoCloseable {
     MemorySegment memory;
     try {
       memory = (MemorySegment) CALLOC.invokeExact(1L, bytes);
-    } catch (Throwable impossible) {
+    } catch (RuntimeException | Error broken) {
+      throw broken;
+    } catch (Throwable impossible) { // What invokeExact declares; C functions throw nothing.
       throw new IllegalStateException(impossible);
     }
     if (memory.address() == 0) {
@@ -134,7 +136,9 @@ final class CowMemory implements AutoCloseable {
   private static void release(MemorySegment memory) {
     try {
       FREE.invokeExact(memory);
-    } catch (Throwable impossible) {
+    } catch (RuntimeException | Error broken) {
+      throw broken;
+    } catch (Throwable impossible) { // What invokeExact declares; C functions throw nothing.
       throw new IllegalStateException(impossible);
     }
   }

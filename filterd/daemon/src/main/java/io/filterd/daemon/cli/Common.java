@@ -112,6 +112,7 @@ final class Common {
         "7:input/output error, or no space",
         "8:no daemon answers",
         "9:stopped before the end",
-        "70:a bug in filterd");
+        "70:a bug in filterd",
+        "130, 143:ended by SIGINT, SIGTERM");
   }
 }
