@@ -67,7 +67,7 @@ public record NbdServerConfig(
      */
     AUTO,
     EPOLL,
-    /** Takes no sockets from systemd. */
+    /** Takes no sockets from systemd. A server that has TLS uses epoll instead. */
     IO_URING,
     /** The JDK's own selector: neither abstract names nor sockets from systemd. */
     NIO
