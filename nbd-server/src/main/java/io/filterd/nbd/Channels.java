@@ -35,9 +35,19 @@ record Channels(
 
   private static final Logger LOG = LoggerFactory.getLogger(Channels.class);
 
-  /** Those of the transport that is configured, or if the system has it not, of the next best. */
-  static Channels of(Transport configured) {
+  /**
+   * Those of the transport that is configured, or if the system has it not, of the next best.
+   *
+   * @param tls whether there will be TLS: with io_uring it stops answering under load, while empty
+   *     buffers wait to be sent that never are (Netty 4.2.18)
+   */
+  static Channels of(Transport configured, boolean tls) {
     Transport wanted = configured == Transport.AUTO ? auto() : configured;
+    if (wanted == Transport.IO_URING && tls) {
+      Channels instead = epollOrNio();
+      LOG.warn("transport: io_uring does no TLS ({} is used instead)", name(instead.transport));
+      return instead;
+    }
     Channels found =
         switch (wanted) {
           case IO_URING -> IoUring.isAvailable() ? ioUring() : epollOrNio();

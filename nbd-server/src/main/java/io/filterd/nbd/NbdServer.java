@@ -48,7 +48,7 @@ public final class NbdServer implements AutoCloseable {
 
   private NbdServer(NbdServerConfig config, Exports exports, @Nullable TlsKeys tlsKeys) {
     this.config = config;
-    Channels channels = Channels.of(config.transport());
+    Channels channels = Channels.of(config.transport(), config.tls() != null);
     this.loops =
         new MultiThreadIoEventLoopGroup(
             Math.max(1, Runtime.getRuntime().availableProcessors()),

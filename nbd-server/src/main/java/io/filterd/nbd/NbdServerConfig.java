@@ -24,7 +24,8 @@ import org.jspecify.annotations.Nullable;
  * @param drainTimeout how long requests in flight may take when a session is ended
  * @param maxOptions options in one handshake
  * @param maxOptionBytes data of one option; longer options are refused
- * @param maxPayloadBytes data of one read or write; longer ones are refused
+ * @param maxPayloadBytes data of one read or write, if {@code maxBytesInFlight} is not less; longer
+ *     ones are refused. What is longer than a device takes at once is given to it in pieces
  * @param maxRequestsInFlight requests of one connection that are being worked on; more are not read
  *     from its socket before one of these is answered
  * @param maxBytesInFlight data of one connection's requests that are being worked on, or wait for
@@ -66,11 +67,17 @@ public record NbdServerConfig(
      */
     AUTO,
     EPOLL,
-    /** Takes no sockets from systemd. */
+    /** Takes no sockets from systemd. A server that has TLS uses epoll instead. */
     IO_URING,
     /** The JDK's own selector: neither abstract names nor sockets from systemd. */
     NIO
   }
+
+  /**
+   * What clients may send that negotiate no block sizes (proto.md, "Block size constraints"): the
+   * least that {@code maxPayloadBytes} and {@code maxBytesInFlight} can be.
+   */
+  public static final int LEAST_PAYLOAD_BYTES = 32 << 20;
 
   /** Checks the limits. */
   public NbdServerConfig {
@@ -80,9 +87,7 @@ public record NbdServerConfig(
     positive("drainTimeout", drainTimeout);
     // LIST_META_CONTEXT carries a name and queries of 4096 bytes each (proto.md, "Conventions").
     atLeast("maxOptionBytes", maxOptionBytes, 16 << 10);
-    // Clients that negotiate no block sizes may send this much (proto.md, "Block size
-    // constraints").
-    atLeast("maxPayloadBytes", maxPayloadBytes, 32 << 20);
+    atLeast("maxPayloadBytes", maxPayloadBytes, LEAST_PAYLOAD_BYTES);
     atMost("maxPayloadBytes", maxPayloadBytes, 1 << 30);
     check(
         new Listener.Limits(
@@ -92,12 +97,11 @@ public record NbdServerConfig(
             maxOptions,
             maxRequestsInFlight,
             maxBytesInFlight),
-        maxPayloadBytes,
         maxTotalBytesInFlight);
     for (Listener each : listen) {
       Listener.Limits own = each.limits();
       if (own != null) {
-        check(own, maxPayloadBytes, maxTotalBytesInFlight);
+        check(own, maxTotalBytesInFlight);
       }
       if (tls == null && each.tlsMode() != null && each.tlsMode() != Tls.Mode.OFF) {
         throw new IllegalArgumentException(
@@ -109,9 +113,8 @@ public record NbdServerConfig(
     atLeast("workers", workers, 2);
   }
 
-  private static void check(
-      Listener.Limits limits, int maxPayloadBytes, long maxTotalBytesInFlight) {
-    atLeast("maxBytesInFlight", limits.maxBytesInFlight(), maxPayloadBytes);
+  private static void check(Listener.Limits limits, long maxTotalBytesInFlight) {
+    atLeast("maxBytesInFlight", limits.maxBytesInFlight(), LEAST_PAYLOAD_BYTES);
     atLeast("maxTotalBytesInFlight", maxTotalBytesInFlight, limits.maxBytesInFlight());
   }
 
@@ -146,7 +149,7 @@ public record NbdServerConfig(
         Duration.ofSeconds(20),
         4096,
         64 << 10,
-        32 << 20,
+        64 << 20,
         128,
         64 << 20,
         96 << 20,
@@ -154,6 +157,11 @@ public record NbdServerConfig(
         256 << 10,
         32,
         null);
+  }
+
+  /** The longest read or write that a client may ask for, in bytes. */
+  int longestPayloadBytes() {
+    return Math.min(maxPayloadBytes, maxBytesInFlight);
   }
 
   /** What a listener's clients may do, if it says nothing else. */

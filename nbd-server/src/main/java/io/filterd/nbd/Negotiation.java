@@ -625,7 +625,7 @@ final class Negotiation extends ByteToMessageDecoder {
         hold.lease().readOnly(),
         mode,
         contexts,
-        sessions.config().maxPayloadBytes());
+        sessions.config().longestPayloadBytes());
   }
 
   /** Hands the connection over, with whatever the client has sent behind its last option. */

@@ -240,8 +240,15 @@ final class Request extends Workers.Task {
   private boolean read(Blocking blocking) throws BlockException {
     int length = (int) header.length;
     int start = mode.readHeaderBytes();
+    boolean whole = length <= terms.deviceMaximumBytes();
+    if (!whole && blocking == Blocking.FORBIDDEN) {
+      return false;
+    }
     ByteBuf answer = replyBuffer(start + length);
-    Extents extents = device.read(header.offset, answer.internalNioBuffer(start, length), blocking);
+    Extents extents =
+        whole
+            ? device.read(header.offset, answer.internalNioBuffer(start, length), blocking)
+            : readInPieces(answer, start, length);
     if (extents == Extents.WOULD_BLOCK) {
       return false;
     }
@@ -255,6 +262,24 @@ final class Request extends Workers.Task {
       chunks(answer, extents);
     }
     return true;
+  }
+
+  /** Reads what is longer than the device takes at once; nothing is answered before all is here. */
+  private Extents readInPieces(ByteBuf answer, int start, int length) throws BlockException {
+    Extents.Builder all = new Extents.Builder();
+    int at = 0;
+    while (at < length) {
+      int bytes = Math.min(terms.deviceMaximumBytes(), length - at);
+      Extents piece =
+          device.read(
+              header.offset + at, answer.internalNioBuffer(start + at, bytes), Blocking.ALLOWED);
+      if (piece == Extents.WOULD_BLOCK) {
+        return piece;
+      }
+      all.add(piece, bytes, 0, bytes);
+      at += bytes;
+    }
+    return all.build();
   }
 
   private static boolean empty(Extents extents) {
@@ -319,7 +344,26 @@ final class Request extends Workers.Task {
   }
 
   private boolean write(ByteBuffer data, Blocking blocking) throws BlockException {
-    return done(device.write(header.offset, data, durability(), blocking));
+    int most = terms.deviceMaximumBytes();
+    if (data.remaining() <= most) {
+      return done(device.write(header.offset, data, durability(), blocking));
+    }
+    // What the device takes in pieces only must not end after the first one.
+    return blocking == Blocking.ALLOWED && done(writeInPieces(data, most));
+  }
+
+  private Completion writeInPieces(ByteBuffer data, int most) throws BlockException {
+    int start = data.position();
+    int length = data.remaining();
+    Completion completion = Completion.DONE;
+    int at = 0;
+    while (at < length && completion == Completion.DONE) {
+      int bytes = Math.min(most, length - at);
+      ByteBuffer piece = data.slice(start + at, bytes);
+      completion = device.write(header.offset + at, piece, durability(), Blocking.ALLOWED);
+      at += bytes;
+    }
+    return completion;
   }
 
   private boolean trim(Blocking blocking) throws BlockException {
@@ -345,7 +389,7 @@ final class Request extends Workers.Task {
       return false;
     }
     long end = header.offset + Math.min(header.length, MAX_CACHED_BYTES);
-    int step = Math.min(CACHE_STEP_BYTES, terms.maximumBlockBytes());
+    int step = Math.min(CACHE_STEP_BYTES, terms.deviceMaximumBytes());
     ByteBuf scratch = replyBuffer((int) Math.min(header.length, step));
     for (long at = header.offset; at < end; at += step) {
       int bytes = (int) Math.min(step, end - at);

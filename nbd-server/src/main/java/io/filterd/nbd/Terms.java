@@ -52,6 +52,7 @@ final class Terms {
   private final int flags;
   private final long alignmentMask;
   private final int maximumBytes;
+  private final int deviceMaximumBytes;
 
   /**
    * Terms for one client.
@@ -75,7 +76,8 @@ final class Terms {
             | (mode == ReplyMode.EXTENDED && !contexts.isEmpty() ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0);
     int minimum = info.blockSizes().minimum();
     this.alignmentMask = minimum - 1L;
-    this.maximumBytes = Math.min(info.blockSizes().maximum(), maxPayloadBytes) / minimum * minimum;
+    this.maximumBytes = maxPayloadBytes / minimum * minimum;
+    this.deviceMaximumBytes = info.blockSizes().maximum() / minimum * minimum;
   }
 
   private static int transmissionFlags(DeviceInfo info, boolean readOnly, ReplyMode mode) {
@@ -116,6 +118,11 @@ final class Terms {
   /** The longest read or write: a multiple of the minimum block. */
   int maximumBlockBytes() {
     return maximumBytes;
+  }
+
+  /** The longest that the device takes at once: a multiple of the minimum block. */
+  int deviceMaximumBytes() {
+    return deviceMaximumBytes;
   }
 
   boolean readOnly() {

@@ -73,7 +73,9 @@ final class ConformanceTest {
           .with("slow", slow)
           .with("blocks", new MemoryDevice(64 << 10, new BlockSizes(4096, 4096, 32 << 20), 4096))
           .withReadOnly("readonly", new MemoryDevice(SIZE_BYTES), "");
-  @RegisterExtension final Serving serving = new Serving(exports);
+
+  @RegisterExtension
+  final Serving serving = new Serving(exports, settings -> settings.maxPayloadBytes(32 * MIB));
 
   @AfterEach
   void letGo() {

@@ -330,7 +330,7 @@ final class RawClient implements AutoCloseable {
         offset = repeated;
       }
       int length = extended ? Math.toIntExact(in.readLong()) : in.readInt();
-      assertThat(length).isBetween(0, (32 << 20) + 8);
+      assertThat(length).isBetween(0, (64 << 20) + 8);
       byte[] payload = in.readNBytes(length);
       assertThat(payload).hasSize(length);
       if (type == Protocol.NBD_REPLY_TYPE_ERROR) {

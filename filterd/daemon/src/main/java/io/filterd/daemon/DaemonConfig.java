@@ -187,15 +187,18 @@ public record DaemonConfig(
 
   private static NbdServerConfig nbd(YamlMap map, Path folder) {
     NbdServerConfig defaults = NbdServerConfig.on(List.of());
-    // Each of these has to hold one of the last.
     int maxPayloadBytes =
-        (int) map.bytes("maxPayloadBytes", defaults.maxPayloadBytes(), 32 << 20, 256 << 20);
+        (int)
+            map.bytes(
+                "maxPayloadBytes",
+                defaults.maxPayloadBytes(),
+                NbdServerConfig.LEAST_PAYLOAD_BYTES,
+                256 << 20);
     Listener.Limits limits =
         limits(
             map,
             defaults.limits(),
             Math.max(defaults.maxBytesInFlight(), maxPayloadBytes),
-            maxPayloadBytes,
             1 << 30);
     long maxTotalBytesInFlight =
         map.bytes(
@@ -210,8 +213,7 @@ public record DaemonConfig(
       if (place != null) {
         boolean own = LIMITS.stream().anyMatch(each::has);
         int most = (int) Math.min(maxTotalBytesInFlight, 1 << 30);
-        Listener.Limits ofIts =
-            limits(each, limits, limits.maxBytesInFlight(), maxPayloadBytes, most);
+        Listener.Limits ofIts = limits(each, limits, limits.maxBytesInFlight(), most);
         listen.add(new Listener(place, own ? ofIts : null, tlsMode(each, tls)));
       }
       each.end();
@@ -258,7 +260,7 @@ public record DaemonConfig(
 
   /** The limits that a listener may have of its own. */
   private static Listener.Limits limits(
-      YamlMap map, Listener.Limits defaults, int bytes, int leastBytes, int mostBytes) {
+      YamlMap map, Listener.Limits defaults, int bytes, int mostBytes) {
     return new Listener.Limits(
         (int) map.count("maxConnections", defaults.maxConnections(), 1, 100_000),
         map.duration(
@@ -269,7 +271,7 @@ public record DaemonConfig(
         map.duration("idleTimeout", defaults.idleTimeout(), Duration.ZERO, Duration.ofDays(7)),
         (int) map.count("maxOptions", defaults.maxOptions(), 4, 10_000),
         (int) map.count("maxRequestsInFlight", defaults.maxRequestsInFlight(), 1, 4096),
-        (int) map.bytes("maxBytesInFlight", bytes, leastBytes, mostBytes));
+        (int) map.bytes("maxBytesInFlight", bytes, NbdServerConfig.LEAST_PAYLOAD_BYTES, mostBytes));
   }
 
   private static Tls tls(YamlMap map, Path folder) {
