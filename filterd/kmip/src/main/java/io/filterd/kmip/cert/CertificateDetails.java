@@ -1,5 +1,6 @@
 package io.filterd.kmip.cert;
 
+import java.math.BigInteger;
 import java.security.cert.X509Certificate;
 import java.time.Duration;
 import java.time.Instant;
@@ -22,10 +23,16 @@ public record CertificateDetails(
     return new CertificateDetails(
         certificate.getSubjectX500Principal().getName(),
         certificate.getIssuerX500Principal().getName(),
-        certificate.getSerialNumber().toString(16).toUpperCase(Locale.ROOT),
+        serial(certificate.getSerialNumber()),
         Fingerprint.of(certificate),
         certificate.getNotBefore().toInstant(),
         certificate.getNotAfter().toInstant());
+  }
+
+  /** Whole bytes, as openssl shows them. */
+  private static String serial(BigInteger number) {
+    String digits = number.toString(16).toUpperCase(Locale.ROOT);
+    return digits.length() % 2 == 0 ? digits : "0" + digits;
   }
 
   /** How long it is still valid at {@code now}; negative if it has expired. */
