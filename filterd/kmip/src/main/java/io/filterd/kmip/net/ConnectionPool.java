@@ -34,6 +34,18 @@ public final class ConnectionPool implements AutoCloseable {
     ALLOWED
   }
 
+  /** Makes sense of an answer while its bytes are there. */
+  @FunctionalInterface
+  public interface AnswerReader<T, E extends Exception> {
+    /**
+     * Reads what it needs; keeps nothing of the buffer, which is wiped afterwards.
+     *
+     * @param answer one whole message, in native memory
+     * @throws E if this is no answer to the request: the connection is closed then
+     */
+    T read(ByteBuffer answer) throws E;
+  }
+
   private record Idle(Connection connection, long sinceNanos) {}
 
   private final ServerAddress address;
@@ -98,22 +110,22 @@ public final class ConnectionPool implements AutoCloseable {
    * nothing of the request was sent, and if {@code repeat} allows it also when some was.
    *
    * @param request one whole message, from position to limit; both stay as they are
-   * @return the whole answer, whose frame is right; the caller closes it
    */
-  public MessageBuffer exchange(ByteBuffer request, Repeat repeat) throws TransportException {
+  public <T, E extends Exception> T exchange(
+      ByteBuffer request, Repeat repeat, AnswerReader<T, E> reader) throws TransportException, E {
     acquire();
     try {
       Connection kept = takeIdle();
       if (kept != null) {
         try {
-          return exchange(kept, request);
+          return exchange(kept, request, reader);
         } catch (TransportException e) {
           if (e.reason() != Reason.CLOSED || repeat == Repeat.NEVER) {
             throw e;
           }
         }
       }
-      return exchange(open(), request);
+      return exchange(open(), request, reader);
     } finally {
       permits.release();
     }
@@ -140,13 +152,14 @@ public final class ConnectionPool implements AutoCloseable {
     }
   }
 
-  private MessageBuffer exchange(Connection connection, ByteBuffer request)
-      throws TransportException {
+  private <T, E extends Exception> T exchange(
+      Connection connection, ByteBuffer request, AnswerReader<T, E> reader)
+      throws TransportException, E {
     boolean done = false;
-    try {
-      MessageBuffer answer = connection.exchange(request);
+    try (MessageBuffer answer = connection.exchange(request)) {
+      T read = reader.read(answer.bytes());
       done = true;
-      return answer;
+      return read;
     } finally {
       if (done) {
         keep(connection);

@@ -1,6 +1,7 @@
 package io.filterd.kmip.net;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.awaitility.Awaitility.await;
 
@@ -18,6 +19,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -27,6 +29,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -63,9 +66,7 @@ class ConnectionPoolTest {
 
   private static void exchange(ConnectionPool pool, Repeat repeat) throws TransportException {
     byte[] request = Messages.request(64, 5);
-    try (MessageBuffer answer = pool.exchange(ByteBuffer.wrap(request), repeat)) {
-      assertThat(answer.bytes()).isEqualTo(ByteBuffer.wrap(Messages.echo(request)));
-    }
+    assertThat(Messages.exchange(pool, request, repeat)).isEqualTo(Messages.echo(request));
   }
 
   private static TransportException failure(ConnectionPool pool, Repeat repeat) {
@@ -190,6 +191,30 @@ class ConnectionPoolTest {
         ConnectionPool pool = pool(kms, LASTING)) {
       assertThat(failure(pool, Repeat.ALLOWED).reason()).isEqualTo(Reason.CLOSED);
       assertThat(kms.connections()).isEqualTo(1);
+    }
+  }
+
+  @Test
+  void wipesAnAnswerAndClosesTheConnectionOfOneThatMakesNoSense() throws IOException {
+    try (ScriptedKmipServer kms = server(ECHO);
+        ConnectionPool pool = pool(kms, LASTING)) {
+      AtomicReference<@Nullable ByteBuffer> seen = new AtomicReference<>();
+      ByteBuffer request = ByteBuffer.wrap(Messages.request(64, 5));
+      assertThatThrownBy(
+              () ->
+                  pool.exchange(
+                      request,
+                      Repeat.ALLOWED,
+                      answer -> {
+                        assertThat(answer.isDirect()).isTrue();
+                        seen.set(answer);
+                        throw new IOException("answer: makes no sense");
+                      }))
+          .hasMessage("answer: makes no sense");
+      assertThat(request.position()).isZero();
+      assertThat(pool.openConnections()).isZero();
+      ByteBuffer wiped = Objects.requireNonNull(seen.get());
+      assertThatThrownBy(() -> wiped.get(0)).isInstanceOf(IllegalStateException.class);
     }
   }
 

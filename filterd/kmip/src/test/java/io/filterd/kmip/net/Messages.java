@@ -1,5 +1,6 @@
 package io.filterd.kmip.net;
 
+import io.filterd.kmip.net.ConnectionPool.Repeat;
 import java.nio.ByteBuffer;
 
 /** Frames of messages, with nothing in them that anybody looks at. */
@@ -19,6 +20,19 @@ final class Messages {
   /** An answer with the body of {@code request}. */
   static byte[] echo(byte[] request) {
     return ByteBuffer.wrap(request.clone()).putInt(0x42007b01).array();
+  }
+
+  /** Does an exchange; the answer's bytes. */
+  static byte[] exchange(ConnectionPool pool, byte[] request, Repeat repeat)
+      throws TransportException {
+    return pool.exchange(
+        ByteBuffer.wrap(request),
+        repeat,
+        answer -> {
+          byte[] bytes = new byte[answer.remaining()];
+          answer.get(bytes);
+          return bytes;
+        });
   }
 
   private static byte[] frame(int start, int bodyBytes, int fill) {

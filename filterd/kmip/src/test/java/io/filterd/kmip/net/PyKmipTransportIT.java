@@ -75,10 +75,9 @@ class PyKmipTransportIT {
   }
 
   private static void discover(ConnectionPool pool) throws TransportException {
-    try (MessageBuffer answer = pool.exchange(ByteBuffer.wrap(DISCOVER), Repeat.ALLOWED)) {
-      assertThat(answer.bytes().getInt(0)).isEqualTo(0x42007b01);
-      assertThat(answer.bytes().getInt(4)).isEqualTo(answer.lengthBytes() - 8);
-    }
+    ByteBuffer answer = ByteBuffer.wrap(Messages.exchange(pool, DISCOVER, Repeat.ALLOWED));
+    assertThat(answer.getInt(0)).isEqualTo(0x42007b01);
+    assertThat(answer.getInt(4)).isEqualTo(answer.capacity() - 8);
   }
 
   @Test

@@ -15,7 +15,6 @@ import io.filterd.kmip.server.TestPki.Order;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -66,8 +65,7 @@ class TransportTest {
     try (ConnectionPool pool = pool(port, tls)) {
       TransportException failure =
           catchThrowableOfType(
-              TransportException.class,
-              () -> pool.exchange(ByteBuffer.wrap(request), Repeat.ALLOWED).close());
+              TransportException.class, () -> Messages.exchange(pool, request, Repeat.ALLOWED));
       assertThat(pool.openConnections()).isZero();
       return failure;
     }
@@ -99,12 +97,8 @@ class TransportTest {
     try (ScriptedKmipServer kms = ScriptedKmipServer.start(SERVER, PKI.certificate(), ECHO);
         ConnectionPool pool = pool(kms.port(), signed())) {
       for (int bodyBytes : new int[] {0, 64, 16 * 1024, 300_000}) {
-        ByteBuffer request = ByteBuffer.wrap(Messages.request(bodyBytes, 9));
-        try (MessageBuffer answer = pool.exchange(request, Repeat.NEVER)) {
-          assertThat(answer.bytes()).isEqualTo(ByteBuffer.wrap(Messages.answer(bodyBytes, 9)));
-          assertThat(answer.bytes().isDirect()).isTrue();
-        }
-        assertThat(request.position()).isZero();
+        assertThat(Messages.exchange(pool, Messages.request(bodyBytes, 9), Repeat.NEVER))
+            .isEqualTo(Messages.answer(bodyBytes, 9));
       }
       assertThat(kms.connections()).isEqualTo(1);
       Peer peer = pool.peer().orElseThrow();
@@ -184,9 +178,8 @@ class TransportTest {
         STRANGERS.issue(
             Order.server().named().valid(Duration.ofDays(-9), Duration.ofDays(-1)).usedFor(null));
     try (ScriptedKmipServer kms = ScriptedKmipServer.start(old, PKI.certificate(), ECHO);
-        ConnectionPool pool = pool(kms.port(), pinned(old));
-        MessageBuffer answer = pool.exchange(ByteBuffer.wrap(REQUEST), Repeat.NEVER)) {
-      assertThat(answer.lengthBytes()).isEqualTo(REQUEST.length);
+        ConnectionPool pool = pool(kms.port(), pinned(old))) {
+      assertThat(Messages.exchange(pool, REQUEST, Repeat.NEVER)).hasSameSizeAs(REQUEST);
     }
   }
 
@@ -231,7 +224,7 @@ class TransportTest {
           Request.NOT_SENT,
           "TLS handshake: no common TLS version (expected: one of [TLSv1.3])");
       try (ConnectionPool pool = pool(old.port(), signed())) {
-        pool.exchange(ByteBuffer.wrap(REQUEST), Repeat.NEVER).close();
+        Messages.exchange(pool, REQUEST, Repeat.NEVER);
         assertThat(pool.peer().orElseThrow().protocol()).isEqualTo("TLSv1.2");
       }
     }
@@ -449,8 +442,7 @@ class TransportTest {
             new ServerAddress("kms.invalid", 5696), signed(), timeouts, PoolSettings.defaults())) {
       TransportException failure =
           catchThrowableOfType(
-              TransportException.class,
-              () -> pool.exchange(ByteBuffer.wrap(REQUEST), Repeat.ALLOWED).close());
+              TransportException.class, () -> Messages.exchange(pool, REQUEST, Repeat.ALLOWED));
       assertThat(failure)
           .hasMessage("KMS kms.invalid:5696: host: unknown (expected: a name with an address)");
       assertThat(failure.reason()).isEqualTo(Reason.UNREACHABLE);
