@@ -97,6 +97,21 @@ public final class DataKeys implements AutoCloseable {
   }
 
   /**
+   * Asks a key's provider in which state it is, and makes sure that it is the key that is meant, if
+   * the provider hands its keys out.
+   *
+   * @throws KeyException as {@link ExportingProvider#open}
+   */
+  public KeyDescription verify(KeyReference kek) throws KeyException {
+    KeyDescription description = describe(kek);
+    if (provider(kek.provider()) instanceof ExportingProvider exporting
+        && description.state().unwraps()) {
+      exporting.open(kek).close();
+    }
+    return description;
+  }
+
+  /**
    * Makes a new data key, wraps it under {@code kek}, and keeps it in the cache under the binding's
    * link id.
    *
@@ -278,8 +293,7 @@ public final class DataKeys implements AutoCloseable {
   private void keep(DekBinding binding, SecretBytes dek) throws KeyException {
     if (!cache.put(binding.linkId(), dek)) {
       throw new KeyException(
-          Reason.UNAVAILABLE,
-          "the data key cache is full: detach a disk, or configure a larger cache");
+          Reason.NO_ROOM, "the data key cache is full: detach a disk, or configure a larger cache");
     }
   }
 

@@ -131,7 +131,7 @@ public final class NativeProvider implements ExportingProvider {
           TYPE,
           State.LOCKED,
           List.of(describe(sealed), backupSentence(sealed)),
-          needs(sealed, List.of(stateFile)));
+          needs(sealed, List.of(stateFile), ""));
     } catch (KeyException failure) {
       return new ProviderStatus(
           name, TYPE, State.UNAVAILABLE, List.of(String.valueOf(failure.getMessage())));
@@ -274,22 +274,23 @@ public final class NativeProvider implements ExportingProvider {
     } else {
       state = State.READY;
     }
-    return status(state, List.of(describe(sealed), backupSentence(sealed)));
+    return status(state, List.of(describe(sealed), backupSentence(sealed)), "");
   }
 
   @GuardedBy("this")
-  private ProviderStatus status(State state, List<String> details) {
+  private ProviderStatus status(State state, List<String> details, String reopening) {
     return new ProviderStatus(
-        name, TYPE, state, details, needs(sealed, List.of(stateFile, passphraseFile)));
+        name, TYPE, state, details, needs(sealed, List.of(stateFile, passphraseFile), reopening));
   }
 
-  private static ProviderNeeds needs(SealedKey sealed, List<Path> files) {
+  private static ProviderNeeds needs(SealedKey sealed, List<Path> files, String reopening) {
     return new ProviderNeeds(
         List.of(),
         files,
         sealed.backedUp() == SealedKey.Backed.YES
             ? ProviderNeeds.Keeping.HERE_WITH_BACKUP
-            : ProviderNeeds.Keeping.HERE_ONLY);
+            : ProviderNeeds.Keeping.HERE_ONLY,
+        reopening);
   }
 
   /**
@@ -318,7 +319,7 @@ public final class NativeProvider implements ExportingProvider {
           "It is open, but could not be opened again after a restart: "
               + failure.getMessage()
               + ".");
-      return status(State.DEGRADED, details);
+      return status(State.DEGRADED, details, String.valueOf(failure.getMessage()));
     }
   }
 

@@ -12,8 +12,11 @@ import java.util.Objects;
  *     has none
  * @param files the files of this host without which it can't be opened again
  * @param keeping where its keys are
+ * @param reopening why it could not be opened again after a restart, as far as was tried; empty if
+ *     it could
  */
-public record ProviderNeeds(List<Server> servers, List<Path> files, Keeping keeping) {
+public record ProviderNeeds(
+    List<Server> servers, List<Path> files, Keeping keeping, String reopening) {
   /** For a provider that does not say. */
   public static final ProviderNeeds UNKNOWN =
       new ProviderNeeds(List.of(), List.of(), Keeping.UNKNOWN);
@@ -46,10 +49,16 @@ public record ProviderNeeds(List<Server> servers, List<Path> files, Keeping keep
     }
   }
 
+  /** Of a provider that could be opened again. */
+  public ProviderNeeds(List<Server> servers, List<Path> files, Keeping keeping) {
+    this(servers, files, keeping, "");
+  }
+
   /** Copies the lists. */
   public ProviderNeeds {
     servers = List.copyOf(servers);
     files = List.copyOf(files);
     Objects.requireNonNull(keeping);
+    Objects.requireNonNull(reopening);
   }
 }
