@@ -193,7 +193,7 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
       retries.remove(name);
       return Outcome.of(served ? Result.ATTACHED : Result.GONE);
     } catch (FetchException failure) {
-      return outcome(failure.provider(), failure.failure());
+      return outcome(name, failure.provider(), failure.failure());
     } catch (KeyException failure) {
       return new Outcome(Result.KEY, "", String.valueOf(failure.getMessage()));
     } catch (OperationException | BlockException | SecretMemoryException failure) {
@@ -213,23 +213,29 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
     }
   }
 
-  private Outcome outcome(String provider, KeyException failure) {
+  private Outcome outcome(DiskName name, String provider, KeyException failure) {
     Reason reason = failure.reason();
     if (reason == Reason.UNAVAILABLE) {
-      return new Outcome(Result.PROVIDER_AWAY, provider, origin(failure));
+      return new Outcome(Result.PROVIDER_AWAY, provider, origin(provider, failure));
     }
     boolean known = reason != Reason.NOT_FOUND;
     if (known && !keys.isOpen(provider)) {
-      return new Outcome(Result.PROVIDER_REFUSED, provider, origin(failure));
+      return new Outcome(Result.PROVIDER_REFUSED, provider, origin(provider, failure));
     }
-    return new Outcome(Result.KEY, provider, String.valueOf(failure.getMessage()));
+    String said = String.valueOf(failure.getMessage());
+    String twice = "disk " + name + " is locked: "; // So begins what clients are told.
+    return new Outcome(
+        Result.KEY, provider, said.startsWith(twice) ? said.substring(twice.length()) : said);
   }
 
-  /** What the provider said, without what was said around it of one disk. */
-  private static String origin(KeyException failure) {
+  /** What the provider said, without what {@link io.filterd.keys.DataKeys} says around it. */
+  private String origin(String provider, KeyException failure) {
     KeyException origin = failure;
-    while (origin.getCause() instanceof KeyException cause) {
-      origin = cause;
+    if (keys.isOpen(provider)) {
+      // Which disk it is about, and which locker.
+      for (int i = 0; i < 2 && origin.getCause() instanceof KeyException cause; i++) {
+        origin = cause;
+      }
     }
     return String.valueOf(origin.getMessage());
   }

@@ -172,6 +172,10 @@ final class ProviderLine implements AutoCloseable {
   private void park(DiskName disk, Outcome why, boolean asked) {
     boolean changed;
     synchronized (this) {
+      if (!asked && away == null) { // It has come back meanwhile.
+        add(Turn.of(disk, false));
+        return;
+      }
       waiting.remove(disk);
       waiting.add(disk); // Behind those that were not tried for longer.
       changed = !why.equals(away);

@@ -50,10 +50,11 @@ final class KeyStates {
     }
     if (!state.wraps() && (before == null || before.state() != state)) {
       LOG.warn(
-          "provider={} keyId={} state={}: only unwraps; give its disks another key",
+          "provider={} keyId={} state={}: {}",
           key.provider(),
           key.keyId(),
-          state);
+          state,
+          state.unwraps() ? "it only unwraps; give its disks another key" : "it is of no use");
     }
     return description;
   }
