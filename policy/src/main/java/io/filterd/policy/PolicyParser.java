@@ -29,7 +29,9 @@ import org.jspecify.annotations.Nullable;
  *   cipher: aes-256-xts       # the only one, and the default
  *   unit: 4KiB                # or 512B
  *   provider: native          # a key provider; without it the host's default one
- *   kek: per-vm               # or per-disk
+ *   kek: per-vm               # or per-disk, or per-tenant with the next line
+ *   tenant: example           # only with per-tenant
+ *   kekCache: 0s              # how long the key-encryption key is kept after it was fetched
  * allowFiltersBeforeEncryption: false
  * rotation: {kek: 365d}       # only with encryption
  * }</pre>
@@ -41,6 +43,7 @@ public final class PolicyParser {
   private static final int MAX_DESCRIPTION_CHARS = 200;
   private static final Duration SHORTEST_ROTATION = Duration.ofDays(1);
   private static final Duration LONGEST_ROTATION = Duration.ofDays(36_500);
+  private static final Duration LONGEST_KEK_CACHE = Duration.ofDays(1);
 
   private record Placed(FilterDescription filter, FilterUse use) {}
 
@@ -126,14 +129,34 @@ public final class PolicyParser {
           "provider",
           provider + " (expected: 1..63 letters, digits, dots, hyphens and underscores)");
     }
-    String kek = rule.choice("kek", "per-vm", List.of("per-vm", "per-disk"));
+    KekScope scope =
+        switch (rule.choice("kek", "per-vm", List.of("per-vm", "per-disk", "per-tenant"))) {
+          case "per-disk" -> KekScope.PER_DISK;
+          case "per-tenant" -> KekScope.PER_TENANT;
+          default -> KekScope.PER_VM;
+        };
+    Optional<String> tenant = tenant(rule, scope);
+    Duration kekCache = rule.duration("kekCache", Duration.ZERO, Duration.ZERO, LONGEST_KEK_CACHE);
     rule.end();
     return Optional.of(
         new EncryptionRule(
-            cipher,
-            (int) unitBytes,
-            Optional.ofNullable(provider),
-            kek.equals("per-vm") ? KekScope.PER_VM : KekScope.PER_DISK));
+            cipher, (int) unitBytes, Optional.ofNullable(provider), scope, tenant, kekCache));
+  }
+
+  private static Optional<String> tenant(YamlMap rule, KekScope scope) {
+    String tenant = rule.text("tenant");
+    boolean wanted = scope == KekScope.PER_TENANT;
+    if (tenant == null) {
+      if (wanted) {
+        rule.problem("tenant", "is missing (expected: the tenant's name, with kek: per-tenant)");
+      }
+    } else if (!wanted) {
+      rule.problem("tenant", tenant + " (expected: none without kek: per-tenant)");
+    } else if (!PROVIDER.matcher(tenant).matches()) {
+      rule.problem(
+          "tenant", tenant + " (expected: 1..63 letters, digits, dots, hyphens and underscores)");
+    }
+    return Optional.ofNullable(tenant);
   }
 
   private static Optional<Duration> rotation(YamlMap root, boolean encrypted) {

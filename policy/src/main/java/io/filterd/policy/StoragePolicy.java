@@ -53,16 +53,32 @@ public record StoragePolicy(
    * @param unitBytes the data unit: 4096 or 512
    * @param provider the key provider; empty for the host's default
    * @param kekScope who shares a key-encryption key
+   * @param tenant the tenant, if it is who shares it
+   * @param kekCache how long a key-encryption key is kept after it was fetched; zero: no longer
+   *     than it is used
    */
   public record EncryptionRule(
-      String cipher, int unitBytes, Optional<String> provider, KekScope kekScope) {}
+      String cipher,
+      int unitBytes,
+      Optional<String> provider,
+      KekScope kekScope,
+      Optional<String> tenant,
+      Duration kekCache) {
+    /** A rule without a tenant, under which keys are not kept. */
+    public EncryptionRule(
+        String cipher, int unitBytes, Optional<String> provider, KekScope kekScope) {
+      this(cipher, unitBytes, provider, kekScope, Optional.empty(), Duration.ZERO);
+    }
+  }
 
   /** Who shares a key-encryption key. */
   public enum KekScope {
     /** The disks of a VM. */
     PER_VM,
     /** Nobody. */
-    PER_DISK
+    PER_DISK,
+    /** The disks of a tenant. */
+    PER_TENANT
   }
 
   /**
@@ -91,6 +107,10 @@ public record StoragePolicy(
           line(text, "encryption.unitBytes", rule.unitBytes());
           rule.provider().ifPresent(provider -> line(text, "encryption.provider", provider));
           line(text, "encryption.kek", rule.kekScope());
+          rule.tenant().ifPresent(tenant -> line(text, "encryption.tenant", tenant));
+          if (rule.kekCache().isPositive()) {
+            line(text, "encryption.kekCache", rule.kekCache());
+          }
         });
     line(text, "allowFiltersBeforeEncryption", allowFiltersBeforeEncryption);
     kekRotation.ifPresent(age -> line(text, "rotation.kek", age));

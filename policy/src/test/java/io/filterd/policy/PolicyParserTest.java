@@ -169,6 +169,36 @@ class PolicyParserTest {
   }
 
   @Test
+  void letsATenantShareAKeyThatIsKeptForAWhile() {
+    String rule =
+        "version: 1\nname: p\nencryption: {kek: per-tenant, tenant: acme, kekCache: 10m}\n";
+
+    assertThat(policy(rule).encryption())
+        .hasValue(
+            new EncryptionRule(
+                "aes-256-xts",
+                4096,
+                Optional.empty(),
+                KekScope.PER_TENANT,
+                Optional.of("acme"),
+                Duration.ofMinutes(10)));
+    assertThat(policy(rule).digest()).isNotEqualTo(policy(rule.replace("10m", "0s")).digest());
+    assertThat(policy(rule).digest()).isNotEqualTo(policy(rule.replace("acme", "other")).digest());
+    assertThat(problems(rule.replace("tenant: acme, ", "").replace("10m", "2d")))
+        .containsExactly(
+            "p.yaml:3: encryption.tenant: is missing (expected: the tenant's name, with kek:"
+                + " per-tenant)",
+            "p.yaml:3: encryption.kekCache: 2d (expected: 0ms to 1d)");
+    assertThat(problems(rule.replace("per-tenant", "per-vm")))
+        .containsExactly(
+            "p.yaml:3: encryption.tenant: acme (expected: none without kek: per-tenant)");
+    assertThat(problems(rule.replace("acme", "../x")))
+        .containsExactly(
+            "p.yaml:3: encryption.tenant: ../x"
+                + " (expected: 1..63 letters, digits, dots, hyphens and underscores)");
+  }
+
+  @Test
   void tellsAllProblemsAtOnce() {
     assertThat(
             problems(
@@ -214,7 +244,7 @@ class PolicyParserTest {
             "p.yaml:11: encryption.unit: 8KiB (expected: 4KiB or 512B)",
             "p.yaml:12: encryption.provider: ../kms"
                 + " (expected: 1..63 letters, digits, dots, hyphens and underscores)",
-            "p.yaml:13: encryption.kek: per-planet (expected: per-vm or per-disk)",
+            "p.yaml:13: encryption.kek: per-planet (expected: per-vm, per-disk, per-tenant)",
             "p.yaml:14: encryption.unit: stands twice (first in line 11)",
             "p.yaml:15: allowFiltersBeforeEncryption: maybe (expected: true or false)",
             "p.yaml:16: rotation.kek: 1h (expected: 1d to 36500d)",

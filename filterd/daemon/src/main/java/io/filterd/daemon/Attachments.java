@@ -65,14 +65,38 @@ final class Attachments implements Exports {
     Slot slot = slot(name);
     slot.gate = stack.writes();
     slot.stack = stack;
+    slot.lockedBecause = null;
     slot.settled.countDown();
   }
 
-  /** The disk could not be opened; its export refuses. */
-  void locked(DiskName name, String reason) {
-    Slot slot = slot(name);
+  /**
+   * The disk could not be opened; its export refuses. Does nothing to one that is open, or that was
+   * detached meanwhile.
+   *
+   * @return whether it was not locked before, or for another reason
+   */
+  boolean locked(DiskName name, String reason) {
+    Slot slot = slots.get(name);
+    if (slot == null || slot.stack != null || reason.equals(slot.lockedBecause)) {
+      return false;
+    }
     slot.lockedBecause = reason;
     slot.settled.countDown();
+    return true;
+  }
+
+  /** Puts a locked disk in the place of one that was open. */
+  void cut(DiskName name, String reason) {
+    Slot locked = new Slot();
+    locked.lockedBecause = reason;
+    locked.settled.countDown();
+    slots.replace(name, locked);
+  }
+
+  /** Whether clients of a disk wait for it to be opened for the first time. */
+  boolean isPending(DiskName name) {
+    Slot slot = slots.get(name);
+    return slot != null && slot.stack == null && slot.lockedBecause == null;
   }
 
   private Slot slot(DiskName name) {

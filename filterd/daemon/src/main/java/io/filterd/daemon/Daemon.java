@@ -86,7 +86,7 @@ public final class Daemon implements AutoCloseable {
 
   private static void reattach(Host host, List<DiskRecord> disks) {
     host.warmUp();
-    disks.forEach(host.serving()::reattach);
+    host.locked().start(disks);
   }
 
   /** Sockets live in folders that may be gone after a reboot. */

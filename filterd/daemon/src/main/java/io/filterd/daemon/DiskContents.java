@@ -12,13 +12,13 @@ import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
+import io.filterd.inventory.TenantRecord;
 import io.filterd.inventory.VmRecord;
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyLabel;
 import io.filterd.keys.KeyReference;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.policy.StoragePolicy.EncryptionRule;
-import io.filterd.policy.StoragePolicy.KekScope;
 import io.filterd.vmdk.Access;
 import io.filterd.vmdk.Chain;
 import io.filterd.vmdk.CreateOptions;
@@ -180,7 +180,7 @@ final class DiskContents {
       KeyAccess.EncryptionIds ids =
           new KeyAccess.EncryptionIds(UUID.randomUUID().toString(), linkId, rule.unitBytes());
       KeyReference kek = kek(name, rule, withoutBackup);
-      Locker locker = keys.createDek(name, ids, kek);
+      Locker locker = dek(name, ids, kek);
       options =
           options.withEncryption(
               EncryptionMetadata.of(rule.unitBytes(), ids.diskId(), linkId, locker));
@@ -195,22 +195,65 @@ final class DiskContents {
     LOG.info("disk={} file={} made under policy {}", name, file, policyName);
   }
 
-  /** The VM's key-encryption key, or a new one where there is none. */
+  private Locker dek(DiskName name, KeyAccess.EncryptionIds ids, KeyReference kek)
+      throws KeyException {
+    try {
+      return keys.createDek(name, ids, kek);
+    } catch (KeyException failure) {
+      if (failure.reason() == KeyException.Reason.NOT_FOUND
+          || failure.reason() == KeyException.Reason.WRONG_KEY) {
+        throw new KeyException(
+            failure.reason(),
+            failure.getMessage()
+                + ": filterd makes no other key in its place by itself; restore it there, or give"
+                + " its disks another with `filterd key recrypt`",
+            failure);
+      }
+      throw failure;
+    }
+  }
+
+  /**
+   * The key-encryption key of who shares one, or a new one where there is none. One that is missing
+   * is never made anew: then no data key is made.
+   */
   private KeyReference kek(DiskName name, EncryptionRule rule, boolean withoutBackup)
       throws KeyException, IOException {
     String provider = rule.provider().orElse(defaultProvider);
     keys.provider(provider);
-    if (rule.kekScope() == KekScope.PER_DISK) {
-      return keys.createKek(
-          provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
-    }
-    Optional<VmRecord> vm = inventory.vm(name.vm());
-    if (vm.isPresent() && vm.get().provider().equals(provider)) {
-      return new KeyReference(provider, vm.get().keyId(), vm.get().checkValue());
+    KeyReference kek =
+        switch (rule.kekScope()) {
+          case PER_DISK ->
+              keys.createKek(
+                  provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
+          case PER_VM -> kekOfVm(name.vm(), provider, withoutBackup);
+          case PER_TENANT -> kekOfTenant(rule.tenant().orElseThrow(), provider, withoutBackup);
+        };
+    keys.keepKek(kek, rule.kekCache());
+    return kek;
+  }
+
+  private KeyReference kekOfVm(String vm, String provider, boolean withoutBackup)
+      throws KeyException, IOException {
+    Optional<VmRecord> known = inventory.vm(vm);
+    if (known.isPresent() && known.get().provider().equals(provider)) {
+      return new KeyReference(provider, known.get().keyId(), known.get().checkValue());
     }
     KeyReference made =
-        keys.createKek(provider, new KeyLabel(KeyLabel.Scope.VM, name.vm()), withoutBackup);
-    inventory.put(new VmRecord(name.vm(), provider, made.keyId(), made.checkValue()));
+        keys.createKek(provider, new KeyLabel(KeyLabel.Scope.VM, vm), withoutBackup);
+    inventory.put(new VmRecord(vm, provider, made.keyId(), made.checkValue()));
+    return made;
+  }
+
+  private KeyReference kekOfTenant(String tenant, String provider, boolean withoutBackup)
+      throws KeyException, IOException {
+    Optional<TenantRecord> known = inventory.tenant(tenant);
+    if (known.isPresent() && known.get().provider().equals(provider)) {
+      return new KeyReference(provider, known.get().keyId(), known.get().checkValue());
+    }
+    KeyReference made =
+        keys.createKek(provider, new KeyLabel(KeyLabel.Scope.TENANT, tenant), withoutBackup);
+    inventory.put(new TenantRecord(tenant, provider, made.keyId(), made.checkValue()));
     return made;
   }
 
@@ -342,6 +385,12 @@ final class DiskContents {
     if (attached.isPresent()) {
       try (Attachments.Use use = attached.get()) {
         reading.read(use.stack().device());
+      } catch (IllegalStateException wiped) {
+        if (inventory.isLocked(record.name())) {
+          throw new OperationException(
+              Code.KEY, "disk " + record.name() + " was " + LockedDisks.BY_COMMAND, wiped);
+        }
+        throw wiped;
       }
       return;
     }

@@ -18,6 +18,7 @@ import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
+import io.filterd.vmdk.DiskChain;
 import io.filterd.vmdk.DiskCompaction;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.FormatException;
@@ -27,6 +28,8 @@ import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -74,11 +77,15 @@ final class DiskOpener {
   /** Opens a disk to be served so, with its pipeline, if it meets a requirement. */
   DiskStack open(DiskName name, Path file, ServeOptions options, Requirement requirement)
       throws OperationException, KeyException, BlockException, IOException {
+    checkNotLocked(name, file);
     LinkCiphers ciphers =
         new LinkCiphers(
             name.toString(),
             filters.get(FilterRegistry.ENCRYPTION),
             metadata -> {
+              if (inventory.isLocked(name)) { // Since it was opened.
+                throw new KeyException(KeyException.Reason.DENIED, LockedDisks.BY_COMMAND);
+              }
               try (SecretBytes dek = keys.unlock(name.toString(), metadata)) {
                 return XtsEngines.byName(engine).cipher(dek, metadata.unitBytes());
               }
@@ -106,6 +113,72 @@ final class DiskOpener {
     }
   }
 
+  /** Refuses a disk that was locked by command, also under another name. */
+  private void checkNotLocked(DiskName name, Path file) throws OperationException {
+    for (DiskName locked : inventory.locked()) {
+      if (locked.equals(name)
+          || inventory
+              .disk(locked)
+              .map(DiskRecord::file)
+              .filter(file.toString()::equals)
+              .isPresent()) {
+        throw new OperationException(
+            Code.KEY, "disk " + locked + " is locked: " + LockedDisks.BY_COMMAND);
+      }
+    }
+  }
+
+  /** A key could not be fetched; which provider was to have it. */
+  static final class FetchException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    private final String provider;
+    private final transient KeyException failure;
+
+    FetchException(String provider, KeyException failure) {
+      super(failure.getMessage(), failure);
+      this.provider = provider;
+      this.failure = failure;
+    }
+
+    String provider() {
+      return provider;
+    }
+
+    KeyException failure() {
+      return failure;
+    }
+  }
+
+  /** The encryption of all links of a disk, the top one first; of those that are encrypted. */
+  static List<EncryptionMetadata> encryption(Path file) throws IOException, BlockException {
+    try (DiskChain chain = DiskChain.open(file, Access.READ_ONLY)) {
+      List<EncryptionMetadata> links = new ArrayList<>();
+      for (DiskChain.Link link : chain.links()) {
+        link.disk().encryption().ifPresent(links::add);
+      }
+      return links;
+    }
+  }
+
+  /**
+   * Fetches the keys of a disk into the cache, so that it can be opened without waiting for a
+   * provider.
+   *
+   * @param fetched gets the ids of the links whose keys are in the cache then, also if this fails
+   */
+  void fetch(DiskName name, List<EncryptionMetadata> links, Collection<String> fetched)
+      throws FetchException {
+    for (EncryptionMetadata link : links) {
+      try {
+        keys.fetch(name.toString(), link);
+        fetched.add(link.linkId());
+      } catch (KeyException failure) {
+        throw new FetchException(link.keySafe().getFirst().provider(), failure);
+      }
+    }
+  }
+
   /** Does something with the cipher of a disk that is not attached; none if it is not encrypted. */
   @FunctionalInterface
   interface WithCipher<R> {
@@ -116,6 +189,7 @@ final class DiskOpener {
   /** Lets somebody look at what a disk's file holds in the clear; its key is wiped afterwards. */
   <R> R withPlaintext(DiskName name, Path file, WithCipher<R> action)
       throws OperationException, KeyException, BlockException, IOException {
+    checkNotLocked(name, file);
     Optional<EncryptionMetadata> encryption;
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_ONLY)) {
       encryption = disk.encryption();
@@ -161,13 +235,22 @@ final class DiskOpener {
             StoragePolicy named = policyOf(name, link);
             checkServable(name, named, link);
             policy = named;
+            keepKeks(named, link);
           }
-        } catch (OperationException | IOException refusal) {
+        } catch (OperationException | KeyException | IOException refusal) {
           throw new BlockException(
               BlockException.Reason.IO_ERROR, String.valueOf(refusal.getMessage()), refusal);
         }
       }
       return ciphers.over(link);
+    }
+
+    /** The keys of the links below are kept no longer than they are used, if they are others. */
+    private void keepKeks(StoragePolicy named, VmdkDisk top) throws FormatException, KeyException {
+      Optional<EncryptionMetadata> encryption = top.encryption();
+      if (encryption.isPresent() && named.encryption().isPresent()) {
+        keys.keepKeks(encryption.get(), named.encryption().get().kekCache());
+      }
     }
 
     StoragePolicy policy() {

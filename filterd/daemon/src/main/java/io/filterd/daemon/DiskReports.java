@@ -52,19 +52,33 @@ final class DiskReports {
     return new Results.Disks(disks);
   }
 
-  private Results.Disk summary(DiskRecord record) {
+  /** A disk in a list. */
+  Results.Disk summary(DiskRecord record) {
     Optional<DiskStack> stack = attachments.stack(record.name());
     if (stack.isPresent()) {
       return summary(record, stack.get().disk(), "attached", null);
     }
-    String locked = attachments.lockedBecause(record.name()).orElse(null);
+    String locked = lockedBecause(record.name());
     try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_ONLY)) {
-      return summary(record, disk, locked == null ? "detached" : "locked", locked);
+      return summary(record, disk, stateOfClosed(record.name(), locked), locked);
     } catch (IOException failure) {
       return unreadable(record, Failures.sentence(failure));
     } catch (BlockException failure) {
       return unreadable(record, String.valueOf(failure.getMessage()));
     }
+  }
+
+  private @Nullable String lockedBecause(DiskName name) {
+    return inventory.isLocked(name)
+        ? LockedDisks.BY_COMMAND
+        : attachments.lockedBecause(name).orElse(null);
+  }
+
+  private String stateOfClosed(DiskName name, @Nullable String locked) {
+    if (locked != null) {
+      return "locked";
+    }
+    return attachments.isPending(name) ? "attaching" : "detached";
   }
 
   private static Results.Disk unreadable(DiskRecord record, String reason) {
@@ -114,8 +128,8 @@ final class DiskReports {
       return details(record, stack.get().disk(), summary(record), stack);
     }
     try (VmdkDisk disk = VmdkDisk.open(Path.of(record.file()), Access.READ_ONLY)) {
-      String locked = attachments.lockedBecause(name).orElse(null);
-      Results.Disk summary = summary(record, disk, locked == null ? "detached" : "locked", locked);
+      String locked = lockedBecause(name);
+      Results.Disk summary = summary(record, disk, stateOfClosed(name, locked), locked);
       return details(record, disk, summary, Optional.empty());
     }
   }

@@ -2,7 +2,6 @@ package io.filterd.daemon;
 
 import io.filterd.block.BlockException;
 import io.filterd.block.Blocking;
-import io.filterd.crypto.SecretMemoryException;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
 import io.filterd.daemon.control.Requests;
@@ -19,9 +18,11 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -90,9 +91,6 @@ final class DiskServing {
       boolean served = false;
       try {
         inventory.put(record);
-        if (attachments.lockedBecause(name).isPresent()) {
-          attachments.remove(name);
-        }
         attachments.begin(name); // Unless it was announced: then its clients wait already.
         attachments.attached(name, stack);
         served = true;
@@ -280,35 +278,109 @@ final class DiskServing {
     return disks;
   }
 
-  /** Opens an announced disk; one that can't be had is locked, and all others are served. */
-  void reattach(DiskRecord disk) {
+  /**
+   * Opens a disk that was announced or is locked, and serves it.
+   *
+   * @return whether it is served; false if it was detached meanwhile
+   */
+  boolean reattach(DiskName name)
+      throws OperationException, KeyException, BlockException, IOException {
     changes.lock();
     try {
-      // Else it was detached or attached by command meanwhile.
-      if (attachments.contains(disk.name()) && attachments.stack(disk.name()).isEmpty()) {
-        open(disk);
+      Optional<DiskRecord> record = inventory.disk(name).filter(DiskRecord::attached);
+      if (record.isEmpty() || !attachments.contains(name)) {
+        return false;
       }
+      if (attachments.stack(name).isEmpty()) { // Else it was attached by command meanwhile.
+        DiskRecord disk = record.get();
+        attachments.attached(name, open(name, disk.file(), disk.options()));
+        LOG.info("disk={} attached", name);
+      }
+      return true;
     } finally {
       changes.unlock();
     }
   }
 
-  private void open(DiskRecord disk) {
-    String reason;
+  /** Wipes keys that were fetched for a disk, unless it is open by them. */
+  void evictUnused(Collection<String> linkIds) {
+    changes.lock();
     try {
-      attachments.attached(disk.name(), open(disk.name(), disk.file(), disk.options()));
-      LOG.info("disk={} attached", disk.name());
-      return;
-    } catch (OperationException | KeyException | BlockException | SecretMemoryException failure) {
-      reason = String.valueOf(failure.getMessage());
-    } catch (IOException failure) {
-      reason = Failures.sentence(failure);
-    } catch (RuntimeException bug) {
-      // One disk's bug must not keep the others from being served.
-      LOG.error("disk={}", disk.name(), bug);
-      reason = "a bug in filterd: " + bug;
+      linkIds.stream()
+          .filter(linkId -> attachments.withLink(linkId).isEmpty())
+          .forEach(keys::evict);
+    } finally {
+      changes.unlock();
     }
-    attachments.locked(disk.name(), reason);
-    LOG.error("disk={} is locked: {}", disk.name(), reason);
+  }
+
+  /**
+   * Cuts a disk off: its clients have the drain time for the requests that are under way, then its
+   * keys are wiped, whatever is left. Waits for nobody who changes disks. The file stays open until
+   * {@link #closeCut}.
+   */
+  void cut(DiskName name) throws InterruptedException {
+    Optional<DiskStack> open = attachments.stack(name);
+    if (open.isEmpty()) {
+      return;
+    }
+    DiskStack stack = open.get();
+    Set<String> linkIds = stack.linkIds();
+    try {
+      attachments.end(name);
+      stack.stopDelaying();
+      NbdServer serving = server;
+      if (serving != null && !serving.disconnect(name.toString())) {
+        LOG.warn("disk={} cut off with requests under way", name);
+      }
+    } finally {
+      stack.wipe();
+      linkIds.forEach(keys::evict);
+    }
+  }
+
+  /**
+   * Closes the file of a disk that was cut off, and locks its export, if it is to be served at all.
+   *
+   * @return whether that was possible in time
+   */
+  boolean closeCut(DiskName name, String reason, Duration patience) throws InterruptedException {
+    if (!changes.tryLock(patience.toMillis(), TimeUnit.MILLISECONDS)) {
+      return false;
+    }
+    try {
+      Optional<DiskStack> stack = attachments.stack(name);
+      if (stack.isPresent()) {
+        // Those who used it fail, now that its keys are gone.
+        boolean unused = attachments.endUses(name, patience);
+        Set<String> linkIds = stack.get().linkIds();
+        try {
+          stack.get().close();
+        } catch (BlockException failure) {
+          LOG.error("disk={} not closed cleanly: {}", name, failure.getMessage());
+        } finally {
+          attachments.cut(name, reason);
+          linkIds.forEach(keys::evict);
+        }
+        if (!unused) {
+          LOG.warn("disk={} closed in use", name);
+        }
+      } else {
+        attachments.locked(name, reason);
+      }
+      return true;
+    } finally {
+      changes.unlock();
+    }
+  }
+
+  /** Announces a disk that was unlocked, if it is to be served. */
+  boolean announce(DiskName name) {
+    boolean served = inventory.disk(name).filter(DiskRecord::attached).isPresent();
+    if (served && server != null) {
+      attachments.begin(name);
+      return attachments.stack(name).isEmpty();
+    }
+    return false;
   }
 }

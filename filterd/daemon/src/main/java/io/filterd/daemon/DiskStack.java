@@ -355,6 +355,11 @@ final class DiskStack implements AutoCloseable {
     ciphers.forget(linkId);
   }
 
+  /** Wipes all keys, whatever is under way: requests that need one fail. */
+  void wipe() {
+    ciphers.close();
+  }
+
   /** How it was opened to be served. */
   ServeOptions options() {
     return options;

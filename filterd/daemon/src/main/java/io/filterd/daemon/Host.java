@@ -4,6 +4,7 @@ import io.filterd.block.BlockException;
 import io.filterd.crypto.SecretMemoryException;
 import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.Care;
+import io.filterd.daemon.control.KeyCare;
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -48,6 +49,7 @@ public final class Host implements Operations, AutoCloseable {
   private final DiskReports reports;
   private final DiskContents contents;
   private final DiskServing serving;
+  private final LockedDisks locked;
   private final Connections connections;
   private final Policies policies;
   private final Providers providers;
@@ -68,10 +70,11 @@ public final class Host implements Operations, AutoCloseable {
     this.contents = new DiskContents(config, inventory, folder, keys, opener, attachments, changes);
     this.serving =
         new DiskServing(config.control().socket(), inventory, keys, opener, attachments, changes);
+    this.locked = new LockedDisks(inventory, keys, opener, serving, attachments);
     VmContents vms = new VmContents(inventory, attachments, contents, reports, changes);
     this.connections = new Connections(config.control().socket());
     this.policies = new Policies(folder, attachments, changes);
-    this.providers = new Providers(config.keys(), keys);
+    this.providers = new Providers(config.keys(), keys, locked::waitingFor);
     on(Operation.VERSION, (arguments, progress) -> version());
     on(Operation.DISK_LIST, (arguments, progress) -> reports.list());
     on(Operation.DISK_INFO, (arguments, progress) -> reports.details(disk(arguments.name())));
@@ -115,6 +118,20 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.SNAPSHOT_CREATE, (arguments, progress) -> snapshots.create(arguments));
     on(Operation.SNAPSHOT_REVERT, (arguments, progress) -> snapshots.revert(arguments));
     on(Operation.SNAPSHOT_DELETE, snapshots::delete);
+    KeyReports keyReports =
+        new KeyReports(
+            inventory,
+            keys,
+            new KeyUses(inventory, attachments),
+            new KeyQuestions(config.keys(), keys),
+            providers,
+            reports,
+            locked);
+    on(KeyCare.KEY_STATUS, (arguments, progress) -> keyReports.status());
+    on(KeyCare.KEY_LOCK, (arguments, progress) -> keyReports.lock(arguments));
+    on(KeyCare.KEY_UNLOCK, (arguments, progress) -> keyReports.unlock(arguments));
+    on(KeyCare.KEY_PREFLIGHT, (arguments, progress) -> keyReports.preflight());
+    on(KeyCare.PROVIDER_PROBE, (arguments, progress) -> keyReports.probe());
     on(Operation.PROVIDER_INIT, (arguments, progress) -> providers.init(arguments));
     on(Operation.PROVIDER_BACKUP, (arguments, progress) -> providers.backup(arguments));
     on(Operation.PROVIDER_RESTORE, (arguments, progress) -> providers.restore(arguments));
@@ -156,6 +173,11 @@ public final class Host implements Operations, AutoCloseable {
         Operation.SNAPSHOT_CREATE,
         Operation.SNAPSHOT_REVERT,
         Operation.SNAPSHOT_DELETE,
+        KeyCare.KEY_STATUS,
+        KeyCare.KEY_LOCK,
+        KeyCare.KEY_UNLOCK,
+        KeyCare.KEY_PREFLIGHT,
+        KeyCare.PROVIDER_PROBE,
         Operation.PROVIDER_INIT,
         Operation.PROVIDER_BACKUP,
         Operation.PROVIDER_RESTORE,
@@ -244,6 +266,11 @@ public final class Host implements Operations, AutoCloseable {
     return serving;
   }
 
+  /** What opens the disks that are locked. */
+  LockedDisks locked() {
+    return locked;
+  }
+
   /** From now on this host serves. */
   void serve(NbdServer nbd) {
     served = true;
@@ -260,6 +287,7 @@ public final class Host implements Operations, AutoCloseable {
   /** Closes every disk, wipes the keys, releases the state folder. */
   @Override
   public void close() throws OperationException {
+    locked.close();
     List<String> failures = serving.closeAll();
     keys.close();
     try {

@@ -4,6 +4,7 @@ import io.filterd.crypto.SecretBytes;
 import io.filterd.inventory.DiskName;
 import io.filterd.keys.DataKeys;
 import io.filterd.keys.DekBinding;
+import io.filterd.keys.KeyDescription;
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyLabel;
 import io.filterd.keys.KeyProvider;
@@ -14,12 +15,14 @@ import io.filterd.keys.WrappedDek;
 import io.filterd.keys.chronicle.DekCache;
 import io.filterd.vmdk.EncryptionMetadata;
 import io.filterd.vmdk.Locker;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,7 +31,12 @@ import org.jspecify.annotations.Nullable;
  */
 final class KeyAccess implements AutoCloseable {
   private final DaemonConfig.Keys config;
-  private final Set<String> opened = new HashSet<>();
+  private final Set<String> opened = ConcurrentHashMap.newKeySet();
+
+  /** One for each provider: opening one may take long, and must not keep others waiting. */
+  private final Map<String, ReentrantLock> opening = new ConcurrentHashMap<>();
+
+  /** Guarded by this. */
   private @Nullable DataKeys keys;
 
   /** Keys by this configuration. Opens nothing yet. */
@@ -45,13 +53,47 @@ final class KeyAccess implements AutoCloseable {
     return open;
   }
 
-  private synchronized DataKeys with(String provider) throws KeyException {
+  private DataKeys with(String provider) throws KeyException {
     DataKeys open = keys();
-    if (!opened.contains(provider)) {
-      open.add(openProvider(provider, Map.of()));
-      opened.add(provider);
+    if (opened.contains(provider)) {
+      return open;
+    }
+    var _ = provider(provider); // Only those of the configuration get a lock.
+    ReentrantLock lock = opening.computeIfAbsent(provider, name -> new ReentrantLock());
+    lock.lock();
+    try {
+      if (!opened.contains(provider)) {
+        open.add(open(provider));
+        opened.add(provider);
+      }
+    } finally {
+      lock.unlock();
     }
     return open;
+  }
+
+  /** What is missing to open a provider may come back, unlike a key that it does not have. */
+  private KeyProvider open(String provider) throws KeyException {
+    try {
+      return openProvider(provider, Map.of());
+    } catch (KeyException failure) {
+      throw failure.reason() == KeyException.Reason.NOT_FOUND
+          ? new KeyException(
+              KeyException.Reason.UNAVAILABLE, String.valueOf(failure.getMessage()), failure)
+          : failure;
+    }
+  }
+
+  /** Whether a provider is open: what fails then is about a key, not about the provider. */
+  boolean isOpen(String provider) {
+    return opened.contains(provider);
+  }
+
+  /** Forgets a provider that was changed, so that it is opened anew. The data keys stay. */
+  void reopen(String provider) {
+    if (opened.remove(provider)) {
+      keys().remove(provider);
+    }
   }
 
   /** A provider of its own, with some settings changed; closed by the caller. */
@@ -112,6 +154,12 @@ final class KeyAccess implements AutoCloseable {
 
   /** Unwraps a disk's data key into the cache, and gives a copy, which the caller closes. */
   SecretBytes unlock(String disk, EncryptionMetadata metadata) throws KeyException {
+    fetch(disk, metadata);
+    return keys().open(metadata.linkId());
+  }
+
+  /** Unwraps a disk's data key into the cache. */
+  void fetch(String disk, EncryptionMetadata metadata) throws KeyException {
     List<WrappedDek> keySafe = new ArrayList<>();
     KeyException unavailable = null;
     for (Locker locker : metadata.keySafe()) {
@@ -134,7 +182,55 @@ final class KeyAccess implements AutoCloseable {
     EncryptionIds ids =
         new EncryptionIds(metadata.diskId(), metadata.linkId(), metadata.unitBytes());
     keys().unlock(disk, ids.binding(), keySafe);
-    return keys().open(metadata.linkId());
+  }
+
+  /** Keeps the key-encryption keys of a disk for so long after they are fetched. */
+  void keepKeks(EncryptionMetadata metadata, Duration time) throws KeyException {
+    for (Locker each : metadata.keySafe()) {
+      keepKek(reference(each), time);
+    }
+  }
+
+  /** Wipes the key-encryption keys of a disk, if they are kept. */
+  void dropKeks(EncryptionMetadata metadata) throws KeyException {
+    for (Locker each : metadata.keySafe()) {
+      keys().dropKek(reference(each));
+    }
+  }
+
+  /** Keeps a key-encryption key for so long after it is fetched. */
+  void keepKek(KeyReference kek, Duration time) {
+    keys().keepKek(kek, time);
+  }
+
+  /**
+   * The key that a locker names.
+   *
+   * @throws KeyException with {@code PROTOCOL} if its text can't be a key's name
+   */
+  static KeyReference reference(Locker locker) throws KeyException {
+    return WrappedDek.parse(
+            locker.provider(),
+            locker.keyId(),
+            locker.checkValue(),
+            locker.algorithm(),
+            locker.wrappedDek())
+        .kek();
+  }
+
+  /** Whether a link's data key is here. */
+  boolean isUnlocked(String linkId) {
+    return keys().isUnlocked(linkId);
+  }
+
+  /** Asks a key's provider in which state it is, and whether it is the key that is meant. */
+  KeyDescription verify(KeyReference kek) throws KeyException {
+    return with(kek.provider()).verify(kek);
+  }
+
+  /** Asks a provider how it is; opens it if it is not open. */
+  ProviderStatus probe(String provider) throws KeyException {
+    return with(provider).probe(provider);
   }
 
   /** Wipes a data key. */
@@ -143,12 +239,11 @@ final class KeyAccess implements AutoCloseable {
   }
 
   /** How the providers that are open are. */
-  synchronized List<ProviderStatus> opened() {
-    DataKeys open = keys;
-    return open == null ? List.of() : open.providers();
+  List<ProviderStatus> opened() {
+    return opened.isEmpty() ? List.of() : keys().providers();
   }
 
-  /** Forgets a provider that was changed, so that it is opened anew. */
+  /** Wipes all keys, and closes the providers. */
   @Override
   public synchronized void close() {
     if (keys != null) {

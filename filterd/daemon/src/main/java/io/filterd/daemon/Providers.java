@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /** Makes, backs up, restores and describes the configuration's key providers. */
@@ -20,9 +21,13 @@ final class Providers {
   private final DaemonConfig.Keys config;
   private final KeyAccess keys;
 
-  Providers(DaemonConfig.Keys config, KeyAccess keys) {
+  /** How many disks are locked until a provider answers. */
+  private final ToIntFunction<String> waitingDisks;
+
+  Providers(DaemonConfig.Keys config, KeyAccess keys, ToIntFunction<String> waitingDisks) {
     this.config = config;
     this.keys = keys;
+    this.waitingDisks = waitingDisks;
   }
 
   private String providerName(@Nullable String named) {
@@ -57,7 +62,7 @@ final class Providers {
     try (NativeProvider provider = openNative(name)) {
       provider.backup(Path.of(request.file()), Path.of(request.passphraseFile()));
     }
-    keys.close(); // An open provider would not know that it was backed up.
+    keys.reopen(name); // An open provider would not know that it was backed up.
     return new Results.Done(
         "Backed up key provider "
             + name
@@ -87,7 +92,7 @@ final class Providers {
     return new Results.Done("Restored key provider " + name + " from " + request.file() + ".");
   }
 
-  /** Says how the providers are, without opening one. */
+  /** Says how the providers are, without opening or asking one. */
   Results.Providers status() {
     Map<String, ProviderStatus> open = new HashMap<>();
     keys.opened().forEach(status -> open.put(status.name(), status));
@@ -95,19 +100,34 @@ final class Providers {
     config
         .providers()
         .forEach(
-            (name, provider) -> {
-              ProviderStatus status =
-                  Optional.ofNullable(open.get(name))
-                      .orElseGet(
-                          () -> NativeProvider.inspect(name, setting(provider, "stateFile")));
-              results.add(
-                  new Results.Provider(
-                      name,
-                      provider.type(),
-                      status.state().name().toLowerCase(Locale.ROOT).replace('_', '-'),
-                      name.equals(config.defaultProvider()),
-                      status.details()));
-            });
+            (name, provider) ->
+                results.add(
+                    result(
+                        Optional.ofNullable(open.get(name))
+                            .orElseGet(() -> unopened(name, provider)))));
     return new Results.Providers(results);
+  }
+
+  private static ProviderStatus unopened(String name, DaemonConfig.Provider provider) {
+    if (provider.type().equals(NativeProvider.TYPE)) {
+      return NativeProvider.inspect(name, setting(provider, "stateFile"));
+    }
+    return new ProviderStatus(
+        name,
+        provider.type(),
+        ProviderStatus.State.LOCKED,
+        List.of("It is opened when it is first needed."));
+  }
+
+  /** What a program is told of a provider. */
+  Results.Provider result(ProviderStatus status) {
+    return new Results.Provider(
+        status.name(),
+        status.type(),
+        status.state().name().toLowerCase(Locale.ROOT).replace('_', '-'),
+        status.health().name().toLowerCase(Locale.ROOT),
+        status.name().equals(config.defaultProvider()),
+        waitingDisks.applyAsInt(status.name()),
+        status.details());
   }
 }

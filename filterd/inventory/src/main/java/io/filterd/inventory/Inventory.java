@@ -19,11 +19,13 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,7 +48,14 @@ public final class Inventory implements AutoCloseable {
           .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
 
-  private record Contents(int version, List<VmEntry> vms, List<DiskEntry> disks) {}
+  /** The last two are there if there are any. */
+  @JsonInclude(JsonInclude.Include.NON_NULL)
+  private record Contents(
+      int version,
+      List<VmEntry> vms,
+      List<DiskEntry> disks,
+      @Nullable List<VmEntry> tenants,
+      @Nullable List<String> locked) {}
 
   private record VmEntry(String name, String provider, String keyId, String checkValue) {}
 
@@ -73,6 +82,8 @@ public final class Inventory implements AutoCloseable {
   private final FileChannel lockChannel;
   private final TreeMap<DiskName, DiskRecord> disks = new TreeMap<>();
   private final TreeMap<String, VmRecord> vms = new TreeMap<>();
+  private final TreeMap<String, TenantRecord> tenants = new TreeMap<>();
+  private final TreeSet<DiskName> locked = new TreeSet<>();
 
   private Inventory(Path file, FileChannel lockChannel) {
     this.file = file;
@@ -140,6 +151,14 @@ public final class Inventory implements AutoCloseable {
         DiskRecord record = disk.record();
         disks.put(record.name(), record);
       }
+      for (VmEntry each : contents.tenants() == null ? List.<VmEntry>of() : contents.tenants()) {
+        tenants.put(
+            each.name(),
+            new TenantRecord(each.name(), each.provider(), each.keyId(), each.checkValue()));
+      }
+      for (String each : contents.locked() == null ? List.<String>of() : contents.locked()) {
+        locked.add(DiskName.parse(each));
+      }
     } catch (JsonProcessingException | IllegalArgumentException | NullPointerException damage) {
       throw new InventoryException(
           file
@@ -164,6 +183,69 @@ public final class Inventory implements AutoCloseable {
   /** The disk of this name. */
   public synchronized Optional<DiskRecord> disk(DiskName name) {
     return Optional.ofNullable(disks.get(name));
+  }
+
+  /** All VMs that have a key, by name. */
+  public synchronized List<VmRecord> vms() {
+    return List.copyOf(vms.values());
+  }
+
+  /** All tenants that have a key, by name. */
+  public synchronized List<TenantRecord> tenants() {
+    return List.copyOf(tenants.values());
+  }
+
+  /** The tenant of this name. */
+  public synchronized Optional<TenantRecord> tenant(String name) {
+    return Optional.ofNullable(tenants.get(name));
+  }
+
+  /** Adds or replaces a tenant; durable when this returns. */
+  public synchronized void put(TenantRecord tenant) throws IOException {
+    put(tenants, tenant.name(), tenant);
+  }
+
+  /** Whether a disk was locked by command: nobody opens it until it is unlocked. */
+  public synchronized boolean isLocked(DiskName disk) {
+    return locked.contains(disk);
+  }
+
+  /** The disks that were locked by command. */
+  public synchronized Set<DiskName> locked() {
+    return Set.copyOf(locked);
+  }
+
+  /** Locks disks, all of them or none; durable when this returns. */
+  public synchronized void lock(Collection<DiskName> names) throws IOException {
+    TreeSet<DiskName> after = new TreeSet<>(locked);
+    after.addAll(names);
+    storeLocked(after);
+  }
+
+  /** Unlocks disks, all of them or none; durable when this returns. */
+  public synchronized void unlock(Collection<DiskName> names) throws IOException {
+    TreeSet<DiskName> after = new TreeSet<>(locked);
+    after.removeAll(Set.copyOf(names));
+    storeLocked(after);
+  }
+
+  private void storeLocked(Set<DiskName> after) throws IOException {
+    if (after.equals(locked)) {
+      return;
+    }
+    TreeSet<DiskName> before = new TreeSet<>(locked);
+    locked.clear();
+    locked.addAll(after);
+    boolean stored = false;
+    try {
+      store();
+      stored = true;
+    } finally {
+      if (!stored) {
+        locked.clear();
+        locked.addAll(before);
+      }
+    }
   }
 
   /** The VM of this name. */
@@ -217,7 +299,19 @@ public final class Inventory implements AutoCloseable {
             .map(vm -> new VmEntry(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()))
             .toList();
     List<DiskEntry> diskEntries = disks.values().stream().map(DiskEntry::of).toList();
-    byte[] bytes = JSON.writeValueAsBytes(new Contents(VERSION, vmEntries, diskEntries));
+    List<VmEntry> tenantEntries =
+        tenants.values().stream()
+            .map(each -> new VmEntry(each.name(), each.provider(), each.keyId(), each.checkValue()))
+            .toList();
+    List<String> lockedNames = locked.stream().map(DiskName::toString).toList();
+    byte[] bytes =
+        JSON.writeValueAsBytes(
+            new Contents(
+                VERSION,
+                vmEntries,
+                diskEntries,
+                tenantEntries.isEmpty() ? null : tenantEntries,
+                lockedNames.isEmpty() ? null : lockedNames));
     Path next = file.resolveSibling(file.getFileName() + ".new");
     removeLeftover(next);
     try (FileChannel channel =

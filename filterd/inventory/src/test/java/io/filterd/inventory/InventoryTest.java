@@ -35,6 +35,30 @@ class InventoryTest {
   }
 
   @Test
+  void keepsTenantsAndWhatWasLockedByCommand() throws Exception {
+    TenantRecord tenant = new TenantRecord("acme", "native", "k-2", "0011223344556677");
+    DiskName other = new DiskName("vm2", "disk0");
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(tenant);
+      inventory.lock(List.of(DISK.name(), other));
+      inventory.unlock(List.of(other));
+    }
+
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.tenant("acme")).contains(tenant);
+      assertThat(inventory.tenants()).containsExactly(tenant);
+      assertThat(inventory.isLocked(DISK.name())).isTrue();
+      assertThat(inventory.locked()).containsExactly(DISK.name());
+
+      Path blocked = Files.createDirectory(folder.resolve("inventory.json.new"));
+      assertThatThrownBy(() -> inventory.unlock(List.of(DISK.name())))
+          .isInstanceOf(IOException.class);
+      assertThat(inventory.isLocked(DISK.name())).isTrue();
+      Files.delete(blocked);
+    }
+  }
+
+  @Test
   void keepsHowADiskIsServed() throws Exception {
     ServeOptions options = new ServeOptions(ServeOptions.Mode.COPY_ON_WRITE, 3, 1 << 30);
     DiskRecord disk = new DiskRecord(DISK.name(), DISK.file(), true, options);

@@ -3,6 +3,7 @@ package io.filterd.keys;
 import io.filterd.crypto.SecretBytes;
 import io.filterd.keys.KeyException.Reason;
 import io.filterd.keys.chronicle.DekCache;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
@@ -21,6 +22,14 @@ public final class DataKeys implements AutoCloseable {
 
   private final ConcurrentHashMap<String, KeyProvider> providers = new ConcurrentHashMap<>();
   private final DekCache cache;
+  private final KekCache keks = new KekCache();
+  private final KeyStates states = new KeyStates(System::nanoTime);
+
+  /** What each data key in the cache came out of, by link id. */
+  private final ConcurrentHashMap<String, Opened> origins = new ConcurrentHashMap<>();
+
+  /** A locker, and what it was opened as. */
+  private record Opened(DekBinding binding, WrappedDek locker) {}
 
   /** Owns the providers and the cache: they are closed with this. */
   public DataKeys(Collection<? extends KeyProvider> providers, DekCache cache) {
@@ -42,6 +51,33 @@ public final class DataKeys implements AutoCloseable {
     }
   }
 
+  /** Closes a provider, so that one of its name can be added anew. The data keys stay. */
+  public void remove(String provider) {
+    KeyProvider removed = providers.remove(provider);
+    if (removed != null) {
+      removed.close();
+    }
+  }
+
+  /**
+   * From now on, keeps a key-encryption key in secret memory for so long after it is fetched, so
+   * that the next disk of its VM needs no provider; zero, as without this: no longer than it is
+   * used.
+   */
+  public void keepKek(KeyReference kek, Duration time) {
+    keks.keep(kek, time);
+  }
+
+  /** Wipes a key-encryption key, if it is kept: when it is revoked, or its disks are locked. */
+  public void dropKek(KeyReference kek) {
+    keks.drop(kek);
+  }
+
+  /** Asks a provider how it is, now; as long as its time limits allow. */
+  public ProviderStatus probe(String provider) throws KeyException {
+    return provider(provider).probe();
+  }
+
   /** How each provider is, by name. */
   public List<ProviderStatus> providers() {
     return providers.values().stream()
@@ -57,7 +93,22 @@ public final class DataKeys implements AutoCloseable {
 
   /** Asks a key's provider in which state it is. */
   public KeyDescription describe(KeyReference kek) throws KeyException {
-    return provider(kek.provider()).describe(kek);
+    return states.ask(provider(kek.provider()), kek);
+  }
+
+  /**
+   * Asks a key's provider in which state it is, and makes sure that it is the key that is meant, if
+   * the provider hands its keys out.
+   *
+   * @throws KeyException as {@link ExportingProvider#open}
+   */
+  public KeyDescription verify(KeyReference kek) throws KeyException {
+    KeyDescription description = describe(kek);
+    if (provider(kek.provider()) instanceof ExportingProvider exporting
+        && description.state().unwraps()) {
+      exporting.open(kek).close();
+    }
+    return description;
   }
 
   /**
@@ -65,11 +116,13 @@ public final class DataKeys implements AutoCloseable {
    * link id.
    *
    * @param disk the disk's name, for messages
+   * @throws KeyException with {@code NOT_ACTIVE} if the state of {@code kek} is another
    */
   public WrappedDek create(String disk, DekBinding binding, KeyReference kek) throws KeyException {
     try (SecretBytes dek = SecretBytes.random(DekCache.DEK_BYTES)) {
       WrappedDek locker = wrap(kek, dek, binding);
       keep(binding, dek);
+      origins.put(binding.linkId(), new Opened(binding, locker));
       return locker;
     } catch (KeyException failure) {
       throw new KeyException(
@@ -79,8 +132,9 @@ public final class DataKeys implements AutoCloseable {
 
   /**
    * Opens a disk's link: tries its lockers in order, and keeps the data key of the first that opens
-   * in the cache under the binding's link id. It does so even if the cache has a key of that id,
-   * because whoever presents a descriptor must have a locker that opens.
+   * in the cache under the binding's link id. If the cache has a key of that id, it is taken only
+   * if it came out of one of these very lockers, which needs no provider: whoever presents a
+   * descriptor must have a locker that opens.
    *
    * @param disk the disk's name, for messages
    * @throws KeyException if none opens; its message says of each locker why. The reason is {@code
@@ -88,12 +142,32 @@ public final class DataKeys implements AutoCloseable {
    */
   public void unlock(String disk, DekBinding binding, List<WrappedDek> keySafe)
       throws KeyException {
-    try (SecretBytes dek = openAny(disk, binding, keySafe)) {
-      keep(binding, dek);
+    if (isOpen(binding, keySafe)) {
+      return;
+    }
+    try (OpenedDek opened = openAny(disk, binding, keySafe)) {
+      keep(binding, opened.dek());
+      origins.put(binding.linkId(), new Opened(binding, opened.locker()));
     }
   }
 
-  private SecretBytes openAny(String disk, DekBinding binding, List<WrappedDek> keySafe)
+  private boolean isOpen(DekBinding binding, List<WrappedDek> keySafe) {
+    Opened origin = origins.get(binding.linkId());
+    return origin != null
+        && origin.binding().equals(binding)
+        && keySafe.contains(origin.locker())
+        && cache.contains(binding.linkId());
+  }
+
+  /** A data key, and the locker that it came out of. */
+  private record OpenedDek(SecretBytes dek, WrappedDek locker) implements AutoCloseable {
+    @Override
+    public void close() {
+      dek.close();
+    }
+  }
+
+  private OpenedDek openAny(String disk, DekBinding binding, List<WrappedDek> keySafe)
       throws KeyException {
     List<KeyException> failures = new ArrayList<>();
     for (WrappedDek locker : keySafe) {
@@ -105,7 +179,7 @@ public final class DataKeys implements AutoCloseable {
             binding.linkId(),
             locker.kek().provider(),
             locker.kek().keyId());
-        return dek;
+        return new OpenedDek(dek, locker);
       } catch (KeyException failure) {
         failures.add(failure);
       }
@@ -123,10 +197,10 @@ public final class DataKeys implements AutoCloseable {
   public WrappedDek rewrap(
       String disk, DekBinding binding, List<WrappedDek> keySafe, KeyReference kek)
       throws KeyException {
-    try (SecretBytes dek = openAny(disk, binding, keySafe)) {
-      WrappedDek locker = wrap(kek, dek, binding);
+    try (OpenedDek opened = openAny(disk, binding, keySafe)) {
+      WrappedDek locker = wrap(kek, opened.dek(), binding);
       try (SecretBytes again = open(locker, binding)) {
-        if (!again.sameAs(dek)) {
+        if (!again.sameAs(opened.dek())) {
           throw new KeyException(
               Reason.WRONG_KEY,
               "disk %s: the data key came out of its new locker of key %s as another"
@@ -139,9 +213,13 @@ public final class DataKeys implements AutoCloseable {
 
   private WrappedDek wrap(KeyReference kek, SecretBytes dek, DekBinding binding)
       throws KeyException {
-    return switch (provider(kek.provider())) {
+    KeyProvider provider = provider(kek.provider());
+    if (!keks.has(kek) || !states.wasActive(kek)) {
+      states.requireActive(provider, kek);
+    }
+    return switch (provider) {
       case ExportingProvider exporting -> {
-        try (KeyEncryptionKey key = exporting.open(kek)) {
+        try (KeyEncryptionKey key = keks.open(exporting, kek)) {
           yield key.wrap(dek, binding);
         }
       }
@@ -154,16 +232,22 @@ public final class DataKeys implements AutoCloseable {
 
   private SecretBytes unwrap(WrappedDek locker, DekBinding binding) throws KeyException {
     KeyReference kek = locker.kek();
-    return switch (provider(kek.provider())) {
-      case ExportingProvider exporting -> {
-        try (KeyEncryptionKey key = exporting.open(kek)) {
-          yield key.unwrap(locker, binding);
-        }
-      }
-      case WrappingProvider wrapping ->
-          wrapping.unwrap(kek, locker.bytes(wrapping), binding.associatedData(kek));
-      default -> throw ofNoUse(kek);
-    };
+    KeyProvider provider = provider(kek.provider());
+    SecretBytes dek =
+        switch (provider) {
+          case ExportingProvider exporting -> {
+            try (KeyEncryptionKey key = keks.open(exporting, kek)) {
+              yield key.unwrap(locker, binding);
+            }
+          }
+          case WrappingProvider wrapping ->
+              wrapping.unwrap(kek, locker.bytes(wrapping), binding.associatedData(kek));
+          default -> throw ofNoUse(kek);
+        };
+    if (!keks.has(kek)) {
+      states.notice(provider, kek);
+    }
+    return dek;
   }
 
   private static KeyException ofNoUse(KeyReference kek) {
@@ -209,8 +293,7 @@ public final class DataKeys implements AutoCloseable {
   private void keep(DekBinding binding, SecretBytes dek) throws KeyException {
     if (!cache.put(binding.linkId(), dek)) {
       throw new KeyException(
-          Reason.UNAVAILABLE,
-          "the data key cache is full: detach a disk, or configure a larger cache");
+          Reason.NO_ROOM, "the data key cache is full: detach a disk, or configure a larger cache");
     }
   }
 
@@ -235,6 +318,7 @@ public final class DataKeys implements AutoCloseable {
 
   /** Wipes a link's data key, if it is here: when its disk is detached or locked. */
   public void evict(String linkId) {
+    origins.remove(linkId);
     if (cache.evict(linkId)) {
       LOG.info("link={}: locked", linkId);
     }
@@ -255,6 +339,8 @@ public final class DataKeys implements AutoCloseable {
     try {
       providers.values().forEach(KeyProvider::close);
     } finally {
+      keks.close();
+      origins.clear();
       cache.close();
     }
   }

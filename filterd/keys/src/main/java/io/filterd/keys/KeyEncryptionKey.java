@@ -77,6 +77,11 @@ public final class KeyEncryptionKey implements AutoCloseable {
     return reference;
   }
 
+  /** The same key once more, for another thread; closed apart. */
+  KeyEncryptionKey copy() {
+    return new KeyEncryptionKey(reference, key.copy());
+  }
+
   /** Wraps a data key, with what it belongs to bound to it. */
   WrappedDek wrap(SecretBytes dek, DekBinding binding) {
     return WrappedDek.of(

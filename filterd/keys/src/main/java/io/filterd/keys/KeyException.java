@@ -24,6 +24,8 @@ public final class KeyException extends Exception {
     NOT_BACKED_UP,
     /** The key is there, but its state forbids what was asked: only active keys wrap. */
     NOT_ACTIVE,
+    /** The key is there, but this host has no room for another. */
+    NO_ROOM,
     /** Providers of this kind can't do what was asked. */
     UNSUPPORTED,
     /** What the provider or a file says is not what its format allows. */

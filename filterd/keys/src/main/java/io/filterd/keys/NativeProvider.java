@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
@@ -126,7 +127,11 @@ public final class NativeProvider implements ExportingProvider {
     try {
       SealedKey sealed = SealedKeyFile.read(stateFile, SealedKey.Kind.STATE);
       return new ProviderStatus(
-          name, TYPE, State.LOCKED, List.of(describe(sealed), backupSentence(sealed)));
+          name,
+          TYPE,
+          State.LOCKED,
+          List.of(describe(sealed), backupSentence(sealed)),
+          needs(sealed, List.of(stateFile), ""));
     } catch (KeyException failure) {
       return new ProviderStatus(
           name, TYPE, State.UNAVAILABLE, List.of(String.valueOf(failure.getMessage())));
@@ -269,7 +274,53 @@ public final class NativeProvider implements ExportingProvider {
     } else {
       state = State.READY;
     }
-    return new ProviderStatus(name, TYPE, state, List.of(describe(sealed), backupSentence(sealed)));
+    return status(state, List.of(describe(sealed), backupSentence(sealed)), "");
+  }
+
+  @GuardedBy("this")
+  private ProviderStatus status(State state, List<String> details, String reopening) {
+    return new ProviderStatus(
+        name, TYPE, state, details, needs(sealed, List.of(stateFile, passphraseFile), reopening));
+  }
+
+  private static ProviderNeeds needs(SealedKey sealed, List<Path> files, String reopening) {
+    return new ProviderNeeds(
+        List.of(),
+        files,
+        sealed.backedUp() == SealedKey.Backed.YES
+            ? ProviderNeeds.Keeping.HERE_WITH_BACKUP
+            : ProviderNeeds.Keeping.HERE_ONLY,
+        reopening);
+  }
+
+  /**
+   * {@inheritDoc} Opens the state file once more: what is in memory would not outlast a restart.
+   */
+  @Override
+  public synchronized ProviderStatus probe() {
+    ProviderStatus inMemory = status();
+    if (closed) {
+      return inMemory;
+    }
+    try {
+      SealedKey stored = SealedKeyFile.read(stateFile, SealedKey.Kind.STATE);
+      try (SecretBytes key = unseal(stateFile, stored, passphraseFile)) {
+        if (!key.sameAs(derivationKey)) {
+          throw new KeyException(
+              Reason.WRONG_KEY,
+              "%s: holds key %s now (expected: %s, which is open)"
+                  .formatted(stateFile, stored.id(), sealed.id()));
+        }
+      }
+      return inMemory;
+    } catch (KeyException failure) {
+      List<String> details = new ArrayList<>(inMemory.details());
+      details.add(
+          "It is open, but could not be opened again after a restart: "
+              + failure.getMessage()
+              + ".");
+      return status(State.DEGRADED, details, String.valueOf(failure.getMessage()));
+    }
   }
 
   private static String describe(SealedKey sealed) {

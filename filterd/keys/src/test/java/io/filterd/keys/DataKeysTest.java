@@ -213,7 +213,7 @@ class DataKeysTest {
         () ->
             keys.create(
                 DISK, new DekBinding("disk-1", "link-3", DekBinding.AES_256_XTS, 4096), kek),
-        Reason.UNAVAILABLE,
+        Reason.NO_ROOM,
         "disk vm1/disk0: the data key cache is full: detach a disk, or configure a larger cache");
   }
 

@@ -14,6 +14,8 @@ final class MapProvider implements ExportingProvider {
   private final String name;
   final Map<String, SecretBytes> keys = new HashMap<>();
   @Nullable Reason failure;
+  KeyState state = KeyState.ACTIVE;
+  int opened;
   boolean closed;
 
   MapProvider(String name) {
@@ -44,6 +46,11 @@ final class MapProvider implements ExportingProvider {
 
   @Override
   public KeyEncryptionKey open(KeyReference reference) throws KeyException {
+    opened++;
+    return find(reference);
+  }
+
+  private KeyEncryptionKey find(KeyReference reference) throws KeyException {
     if (failure != null) {
       throw new KeyException(failure, "told to fail");
     }
@@ -55,9 +62,8 @@ final class MapProvider implements ExportingProvider {
 
   @Override
   public KeyDescription describe(KeyReference reference) throws KeyException {
-    try (KeyEncryptionKey key = open(reference)) {
-      return new KeyDescription(
-          key.reference(), KeyState.ACTIVE, Optional.empty(), Optional.empty());
+    try (KeyEncryptionKey key = find(reference)) {
+      return new KeyDescription(key.reference(), state, Optional.empty(), Optional.empty());
     }
   }
 

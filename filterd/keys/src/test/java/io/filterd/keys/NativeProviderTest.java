@@ -314,4 +314,23 @@ class NativeProviderTest {
         Reason.PROTOCOL,
         "(expected: required or waived)");
   }
+
+  @Test
+  void saysWhenItCouldNotBeOpenedAgain() throws Exception {
+    NativeProvider.init(state, passphrase);
+    try (NativeProvider provider =
+        NativeProvider.open("native", state, passphrase, BackupRule.WAIVED)) {
+      assertThat(provider.probe().health()).isEqualTo(ProviderStatus.Health.GREEN);
+      assertThat(provider.probe().needs().files()).containsExactly(state, passphrase);
+      assertThat(provider.probe().needs().keeping()).isEqualTo(ProviderNeeds.Keeping.HERE_ONLY);
+
+      Path away = Files.move(passphrase, passphrase.resolveSibling("away"));
+
+      assertThat(provider.status().health()).isEqualTo(ProviderStatus.Health.GREEN);
+      assertThat(provider.probe().health()).isEqualTo(ProviderStatus.Health.YELLOW);
+      assertThat(provider.probe().details().getLast()).contains("could not be opened again");
+      Files.move(away, passphrase);
+      assertThat(provider.probe().health()).isEqualTo(ProviderStatus.Health.GREEN);
+    }
+  }
 }

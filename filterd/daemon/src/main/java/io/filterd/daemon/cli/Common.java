@@ -103,7 +103,7 @@ final class Common {
   static List<String> exitCodes() {
     return List.of(
         "0:done",
-        "1:disk check and repair: only warnings and lost space are there",
+        "1:a check found only warnings: disk check and repair, key status and preflight",
         "2:wrong arguments or configuration",
         "3:what was named does not exist",
         "4:exists already, or in use",

@@ -34,6 +34,7 @@ final class Filterd {
     COMMANDS.put("snapshot", SnapshotCommand::new);
     COMMANDS.put("connection", ConnectionCommand::new);
     COMMANDS.put("policy", PolicyCommand::new);
+    COMMANDS.put("key", KeyCommand::new);
     COMMANDS.put("provider", ProviderCommand::new);
     COMMANDS.put("version", VersionCommand::new);
     COMMANDS.put("rehearse", Rehearse::new);

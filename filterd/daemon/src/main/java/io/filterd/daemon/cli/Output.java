@@ -22,7 +22,7 @@ final class Output {
   }
 
   /** Prints the result as JSON if that was asked for; true if it was. */
-  private boolean printedAsJson(Object result) {
+  boolean printedAsJson(Object result) {
     if (json) {
       try {
         out.println(Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(result));
@@ -345,13 +345,16 @@ final class Output {
     if (printedAsJson(providers)) {
       return;
     }
-    Table table = new Table("PROVIDER", "TYPE", "STATE", "DEFAULT", "DETAILS");
+    Table table =
+        new Table("PROVIDER", "TYPE", "HEALTH", "STATE", "DEFAULT", ">WAITING", "DETAILS");
     for (Results.Provider provider : providers.providers()) {
       table.add(
           provider.name(),
           provider.type(),
+          provider.health(),
           provider.state(),
           provider.isDefault() ? "yes" : "",
+          Integer.toString(provider.waitingDisks()),
           String.join(" ", provider.details()));
     }
     out.print(table);

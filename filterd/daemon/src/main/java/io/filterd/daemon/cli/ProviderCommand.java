@@ -1,5 +1,6 @@
 package io.filterd.daemon.cli;
 
+import io.filterd.daemon.control.KeyCare;
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.Requests;
@@ -100,13 +101,26 @@ final class ProviderCommand {
   }
 
   /** {@code filterd provider status}. */
-  @Command(name = "status", description = "Say how the key providers are.")
+  @Command(
+      name = "status",
+      description = "Say how the key providers are: green, yellow or red, and why.")
   static final class Status implements Callable<Integer> {
     @Mixin private Common common = new Common();
 
+    @Option(
+        names = "--probe",
+        description = "Open and ask them now, instead of telling what is known.")
+    private boolean probe;
+
     @Override
     public Integer call() throws OperationException {
-      common.output().print(common.call(Operation.PROVIDER_STATUS, new Requests.None(), "status"));
+      common
+          .output()
+          .print(
+              common.call(
+                  probe ? KeyCare.PROVIDER_PROBE : Operation.PROVIDER_STATUS,
+                  new Requests.None(),
+                  "status"));
       return 0;
     }
   }

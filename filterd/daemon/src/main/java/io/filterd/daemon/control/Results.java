@@ -12,8 +12,8 @@ public final class Results {
   /**
    * A disk in a list.
    *
-   * @param state {@code attached}, {@code detached}, or {@code locked}: to be served, but it can't
-   *     be
+   * @param state {@code attached}, {@code detached}, {@code attaching}: being opened after a start,
+   *     or {@code locked}: by command, or to be served, but it can't be
    * @param reason why it is locked or unreadable, or null
    * @param storedBytes what the file takes on its medium
    */
@@ -194,9 +194,20 @@ public final class Results {
   /** The snapshots of a disk, the newest first. */
   public record Snapshots(String disk, List<Snapshot> snapshots) {}
 
-  /** A key provider. */
+  /**
+   * A key provider.
+   *
+   * @param health {@code green}, {@code yellow} or {@code red}
+   * @param waitingDisks how many disks are locked until it answers
+   */
   public record Provider(
-      String name, String type, String state, boolean isDefault, List<String> details) {}
+      String name,
+      String type,
+      String state,
+      String health,
+      boolean isDefault,
+      int waitingDisks,
+      List<String> details) {}
 
   /** All key providers. */
   public record Providers(List<Provider> providers) {}
