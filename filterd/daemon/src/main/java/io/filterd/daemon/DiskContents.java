@@ -302,8 +302,8 @@ final class DiskContents {
     boolean complete = false;
     try {
       boolean copied;
-      try (DiskStack stack = opener.open(name, file)) {
-        copied = DiskCopy.copy(from, stack.device(), progress::at);
+      try (DiskOpener.OneUse use = opener.openOnce(name, file)) {
+        copied = DiskCopy.copy(from, use.stack().device(), progress::at);
       }
       complete = copied; // Only what is closed is there.
     } finally {
@@ -395,8 +395,8 @@ final class DiskContents {
       return;
     }
     changes.lock();
-    try (DiskStack stack = opener.open(record.name(), Path.of(record.file()))) {
-      reading.read(stack.device());
+    try (DiskOpener.OneUse use = opener.openOnce(record.name(), Path.of(record.file()))) {
+      reading.read(use.stack().device());
     } finally {
       changes.unlock();
     }

@@ -32,6 +32,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** Opens disks: the file, its key, and the pipeline of the policy that it names. */
@@ -68,10 +69,23 @@ final class DiskOpener {
     void check(VmdkDisk disk) throws OperationException, BlockException, IOException;
   }
 
-  /** Opens a disk for writing, with its pipeline. */
-  DiskStack open(DiskName name, Path file)
+  /** A disk that is open for one operation, and not served: its keys are wiped with its end. */
+  record OneUse(DiskStack stack, KeyAccess keys) implements AutoCloseable {
+    @Override
+    public void close() throws BlockException {
+      Set<String> linkIds = stack.linkIds();
+      try {
+        stack.close();
+      } finally {
+        linkIds.forEach(keys::evict);
+      }
+    }
+  }
+
+  /** Opens a disk that is not served, for writing, with its pipeline. */
+  OneUse openOnce(DiskName name, Path file)
       throws OperationException, KeyException, BlockException, IOException {
-    return open(name, file, ServeOptions.DEFAULT, disk -> {});
+    return new OneUse(open(name, file, ServeOptions.DEFAULT, disk -> {}), keys);
   }
 
   /** Opens a disk to be served so, with its pipeline, if it meets a requirement. */

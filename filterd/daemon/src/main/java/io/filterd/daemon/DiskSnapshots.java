@@ -99,8 +99,8 @@ final class DiskSnapshots {
       if (attached.isPresent()) {
         return create(request.snapshot(), record, attached.get());
       }
-      try (DiskStack stack = openOffline(record)) {
-        return create(request.snapshot(), known.get(name), stack);
+      try (DiskOpener.OneUse use = openOffline(record)) {
+        return create(request.snapshot(), known.get(name), use.stack());
       }
     } finally {
       changes.unlock();
@@ -233,8 +233,8 @@ final class DiskSnapshots {
       }
     }
     changes.lock();
-    try (DiskStack stack = openOffline(known.get(name))) {
-      return delete(name, request.snapshot(), stack, progress);
+    try (DiskOpener.OneUse use = openOffline(known.get(name))) {
+      return delete(name, request.snapshot(), use.stack(), progress);
     } finally {
       changes.unlock();
     }
@@ -245,11 +245,12 @@ final class DiskSnapshots {
       DiskName name, String snapshot, DiskStack stack, Progress progress)
       throws OperationException, BlockException, IOException {
     LinkedDisk links = stack.links();
-    find(name, links.snapshots(), snapshot);
-    List<String> before = linkIds(links);
+    List<String> before;
     Merge begun;
     changes.lock();
     try {
+      find(name, links.snapshots(), snapshot); // Another deletion may have come first.
+      before = linkIds(links);
       begun = links.delete(snapshot);
     } finally {
       changes.unlock();
@@ -283,8 +284,8 @@ final class DiskSnapshots {
     return ids;
   }
 
-  private DiskStack openOffline(DiskRecord record)
+  private DiskOpener.OneUse openOffline(DiskRecord record)
       throws OperationException, KeyException, BlockException, IOException {
-    return opener.open(record.name(), Path.of(record.file()));
+    return opener.openOnce(record.name(), Path.of(record.file()));
   }
 }

@@ -10,6 +10,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -39,6 +43,20 @@ class SnapshotIT {
     }
     line.add(running.uri(DISK));
     assertThat(tool(line.toArray(String[]::new))).doesNotContain("verification failed");
+  }
+
+  /** The links whose keys are in the cache, as the log says. */
+  private static Set<String> unlockedLinks(String log) {
+    Set<String> unlocked = new TreeSet<>();
+    Matcher line = Pattern.compile("DataKeys - .*?link=([-0-9a-f]{36})(.*)").matcher(log);
+    while (line.find()) {
+      if (line.group(2).endsWith(": locked")) {
+        unlocked.remove(line.group(1));
+      } else {
+        unlocked.add(line.group(1));
+      }
+    }
+    return unlocked;
   }
 
   @Test
@@ -72,6 +90,11 @@ class SnapshotIT {
       assertThat(refused.exitCode()).isEqualTo(4);
       assertThat(refused.output()).contains("detach it first");
       running.filterd("disk", "detach", DISK);
+      running.filterd("snapshot", "create", DISK, "detached");
+      running.filterd("snapshot", "delete", DISK, "detached");
+      String copy = folder.resolve("copy.raw").toString();
+      running.filterd("disk", "export", DISK, copy, "--format", "raw");
+      assertThat(unlockedLinks(running.log())).isEmpty();
       assertThat(running.filterd("snapshot", "revert", DISK, "one", "--discard"))
           .contains("Deleted: ");
       running.filterd("disk", "attach", DISK);

@@ -37,7 +37,7 @@ public record DiskName(String vm, String disk) implements Comparable<DiskName> {
    */
   public static DiskName parse(String text) {
     int slash = text.indexOf('/');
-    if (slash < 0) {
+    if (slash <= 0 || text.indexOf('/', slash + 1) >= 0) {
       throw new IllegalArgumentException(
           "disk name: \"" + text + "\" (expected: VM/DISK, for example vm1/disk0)");
     }

@@ -57,11 +57,11 @@ public final class DiskCompaction {
     Path next = file.resolveSibling(file.getFileName() + NEW_FILE_SUFFIX);
     long before = BlockFile.storedBytes(file);
     try (VmdkDisk disk = VmdkDisk.open(file, Access.READ_WRITE)) {
-      Descriptor descriptor = disk.descriptor();
-      if (!(disk.link() instanceof SparseLink) || descriptor.parentCid() != Descriptor.NO_PARENT) {
+      if (!(disk.link() instanceof SparseLink) || disk.hasParent()) {
+        String what = disk.format() + (disk.hasParent() ? ", over a parent" : "");
         throw new BlockException(
             Reason.NOT_SUPPORTED,
-            file + ": " + disk.format() + " (expected: monolithicSparse, without a parent)");
+            file + ": " + what + " (expected: monolithicSparse, of a disk without snapshots)");
       }
       Files.deleteIfExists(next); // What a crash has left of an earlier one.
       boolean renamed = false;

@@ -79,15 +79,19 @@ final class ExtentFiles {
   /** Opens the file of an extent: in the descriptor's folder, and nowhere else. */
   static ExtentFile open(Path descriptor, ExtentLine line, Access access) throws IOException {
     String name = line.fileName().orElse("");
-    if (name.isEmpty()
-        || name.equals(".")
-        || name.equals("..")
-        || name.indexOf('/') >= 0
-        || name.indexOf('\\') >= 0
-        || name.indexOf('\0') >= 0) {
+    if (!isPlain(name)) {
       throw bad(descriptor, line, "a file in the descriptor's folder");
     }
     return open(descriptor.resolveSibling(name), access);
+  }
+
+  private static boolean isPlain(String name) {
+    return !name.isEmpty()
+        && !name.equals(".")
+        && !name.equals("..")
+        && name.indexOf('/') < 0
+        && name.indexOf('\\') < 0
+        && name.indexOf('\0') < 0;
   }
 
   /** Refuses a file that is a part of a disk; names the one to be opened if it is there. */
@@ -104,11 +108,20 @@ final class ExtentFiles {
     return new FormatException(file.name(), at, field, actual, expected);
   }
 
-  /** Refuses a descriptor that names a file twice, or its own. */
+  /**
+   * Refuses a descriptor that names a file twice, its own, or one outside its folder: also where
+   * that file is not opened, as of an extent that nobody may read.
+   */
   static void checkNames(Path descriptorFile, Descriptor descriptor) throws FormatException {
     Set<String> names = new HashSet<>(Set.of(String.valueOf(descriptorFile.getFileName())));
     for (ExtentLine line : descriptor.extents()) {
-      if (line.fileName().isPresent() && !names.add(line.fileName().get())) {
+      if (line.fileName().isEmpty()) {
+        continue;
+      }
+      if (!isPlain(line.fileName().get())) {
+        throw bad(descriptorFile, line, "a file in the descriptor's folder");
+      }
+      if (!names.add(line.fileName().get())) {
         throw bad(descriptorFile, line, "a file that is not named twice");
       }
     }

@@ -357,6 +357,32 @@ public final class LinkedDisk implements BlockDevice {
     }
   }
 
+  /** Something that is done while nobody else has the files of a link. */
+  @FunctionalInterface
+  interface Alone {
+    void run() throws IOException, BlockException;
+  }
+
+  /**
+   * Closes a link, and does something while nobody else has its files. The link is opened again if
+   * it is one of the disk's then. The gate is paused.
+   *
+   * @throws IOException if somebody has a file of it, and nothing was done
+   */
+  void alone(int index, Alone action) throws IOException, BlockException {
+    Open link = links.get(index);
+    link.device().close();
+    try (var _ = MergeCompletion.Files.of(link.file(), link.descriptor()).claim()) {
+      action.run();
+    } finally {
+      int now = links.indexOf(link);
+      if (now >= 0) {
+        chain = null; // Unless the next step works, nothing can be read.
+        replace(now, openLink(link.file(), link.access()));
+      }
+    }
+  }
+
   private void replace(int index, Open link) {
     List<Open> next = new ArrayList<>(links);
     next.set(index, link);

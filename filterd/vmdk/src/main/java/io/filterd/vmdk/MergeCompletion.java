@@ -11,23 +11,57 @@ import java.util.List;
 final class MergeCompletion {
   private MergeCompletion() {}
 
-  /** All files of a link, the descriptor's first. */
+  /** All files of a link that were open, the descriptor's first. */
   record Files(List<Path> paths) {
     static Files of(Path file, Descriptor descriptor) {
       List<Path> paths = new ArrayList<>();
       paths.add(file);
       if (descriptor.byteOffset() == 0) { // Else the one file holds descriptor and content.
         for (ExtentLine line : descriptor.extents()) {
-          // The link was open, so these are plain names in its folder.
-          line.fileName().ifPresent(name -> paths.add(file.resolveSibling(name)));
+          // What nobody may read was not opened, and may be anybody's. The others are plain names
+          // in the link's folder.
+          if (line.access() != ExtentLine.Access.NOACCESS) {
+            line.fileName().ifPresent(name -> paths.add(file.resolveSibling(name)));
+          }
         }
       }
       return new Files(List.copyOf(paths));
     }
 
+    /**
+     * Claims the files for this disk alone, until the answer is closed.
+     *
+     * @throws IOException if somebody else has one open, or one can't be opened for writing
+     */
+    Claim claim() throws IOException, BlockException {
+      List<ExtentFile> claimed = new ArrayList<>();
+      boolean all = false;
+      try {
+        for (Path path : paths) {
+          claimed.add(ExtentFiles.open(path, Access.READ_WRITE));
+        }
+        all = true;
+        return new Claim(claimed);
+      } finally {
+        if (!all) {
+          new Claim(claimed).close();
+        }
+      }
+    }
+
     void delete(LinkFiles files) throws IOException {
       for (Path path : paths) {
         files.delete(path);
+      }
+    }
+  }
+
+  /** Files that are locked, so that nobody else has them. */
+  record Claim(List<ExtentFile> files) implements AutoCloseable {
+    @Override
+    public void close() throws BlockException {
+      for (ExtentFile file : files) {
+        file.close();
       }
     }
   }

@@ -54,6 +54,8 @@ final class MergeIntoChild extends Merge {
     boolean begun = false;
     try {
       disk.checkShape(without(disk.open(), child + 1));
+      // In the end the parent goes: not from under another disk, wherever that is.
+      disk.alone(child + 1, () -> {});
       Chain chain;
       if (child == 0) {
         disk.open().getFirst().disk().rewrite(same -> same); // As it must be in the end.
@@ -115,24 +117,27 @@ final class MergeIntoChild extends Merge {
         child + 2 < disk.open().size()
             ? Optional.of(disk.open().get(child + 2).file())
             : Optional.empty();
-    into.disk()
-        .rewrite(
-            descriptor -> {
-              Descriptor over =
-                  next.isEmpty()
-                      ? descriptor.withoutParent()
-                      : descriptor.withParent(
-                          parent.descriptor().parentCid(),
-                          ParentSearch.hint(into.file(), next.get()));
-              return snapshot.isEmpty()
-                  ? SnapshotRecord.removeFrom(over)
-                  : snapshot.get().writeTo(over);
-            });
-    committed();
-    disk.install(without(disk.open(), child + 1));
     MergeCompletion.Files gone = MergeCompletion.Files.of(parent.file(), parent.descriptor());
-    parent.device().close();
-    gone.delete(disk.files());
+    disk.alone(
+        child + 1,
+        () -> {
+          into.disk()
+              .rewrite(
+                  descriptor -> {
+                    Descriptor over =
+                        next.isEmpty()
+                            ? descriptor.withoutParent()
+                            : descriptor.withParent(
+                                parent.descriptor().parentCid(),
+                                ParentSearch.hint(into.file(), next.get()));
+                    return snapshot.isEmpty()
+                        ? SnapshotRecord.removeFrom(over)
+                        : snapshot.get().writeTo(over);
+                  });
+          committed();
+          disk.install(without(disk.open(), child + 1));
+          gone.delete(disk.files());
+        });
     if (child > 0) {
       disk.exchange(child, Access.READ_ONLY);
     }

@@ -10,26 +10,41 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Set;
 
-/** Finds the links in a folder that have a link for their parent: branches of a disk. */
+/** Finds the links that have a link for their parent: branches of a disk. */
 final class OtherChildren {
   private static final int FILE_LIMIT = 10_000;
 
   private OtherChildren() {}
 
-  /** The files beside {@code parent}, but one, that need it as it is. */
+  /**
+   * The files, but one, that need {@code parent} as it is: of those in its folder, in that of the
+   * one, and in that which parents are looked for in.
+   */
   static List<Path> of(DiskChain.Link parent, Path except, ParentSearch search)
       throws IOException, BlockException {
+    Set<Path> folders =
+        new LinkedHashSet<>(List.of(parent.file().getParent(), except.getParent(), search.root()));
     List<Path> children = new ArrayList<>();
+    for (Path folder : folders) {
+      addChildren(folder, parent, except, search, children);
+    }
+    return children;
+  }
+
+  private static void addChildren(
+      Path folder, DiskChain.Link parent, Path except, ParentSearch search, List<Path> children)
+      throws IOException, BlockException {
     int count = 0;
-    try (DirectoryStream<Path> entries =
-        Files.newDirectoryStream(parent.file().getParent(), "*.vmdk")) {
+    try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder, "*.vmdk")) {
       for (Path entry : entries) {
         count++;
         if (count > FILE_LIMIT) {
           throw new FormatException(
-              parent.file().toString(), 0, "folder", "more files", "at most " + FILE_LIMIT);
+              folder.toString(), 0, "folder", "more files", "at most " + FILE_LIMIT);
         }
         if (!entry.equals(except)
             && Files.isRegularFile(entry, LinkOption.NOFOLLOW_LINKS)
@@ -38,7 +53,6 @@ final class OtherChildren {
         }
       }
     }
-    return children;
   }
 
   private static boolean isChild(Path file, DiskChain.Link parent, ParentSearch search)

@@ -248,16 +248,9 @@ public final class ControlServer implements AutoCloseable {
   private <A, R> JsonNode run(Operation<A, R> operation, JsonNode arguments, OutputStream out)
       throws OperationException, JsonProcessingException {
     A parsed = Json.MAPPER.treeToValue(arguments, operation.arguments());
-    Progress progress =
-        (doneBytes, totalBytes) -> {
-          try {
-            write(new Requests.Answer(new Requests.Step(doneBytes, totalBytes), null, null), out);
-            return true;
-          } catch (IOException nobodyListens) {
-            return false;
-          }
-        };
-    return Json.MAPPER.valueToTree(operations.call(operation, parsed, progress));
+    try (Steps steps = new Steps(step -> write(new Requests.Answer(step, null, null), out))) {
+      return Json.MAPPER.valueToTree(operations.call(operation, parsed, steps));
+    }
   }
 
   private static Requests.Answer failure(OperationException failure) {

@@ -17,6 +17,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -133,6 +134,43 @@ class ControlServerTest {
       for (SocketChannel channel : idle) {
         channel.close();
       }
+    }
+  }
+
+  /** Has many steps, and then an end. */
+  private static final class Stepping implements Operations {
+    static final int STEPS = 10_000;
+    final CountDownLatch atTheEnd = new CountDownLatch(1);
+
+    @Override
+    public <A, R> R call(Operation<A, R> operation, A arguments, Progress progress)
+        throws OperationException {
+      for (int i = 1; i <= STEPS; i++) {
+        progress.at(i, STEPS);
+      }
+      atTheEnd.countDown();
+      throw new OperationException(Code.UNAVAILABLE, "at the end");
+    }
+  }
+
+  @Test
+  @Timeout(30)
+  void aClientThatDoesNotReadKeepsNoWorkFromGoingOn() throws IOException, InterruptedException {
+    Stepping work = new Stepping();
+    try (ControlServer server =
+            ControlServer.start(
+                socket(), PosixFilePermissions.fromString("rw-------"), work, KNOWN);
+        SocketChannel channel = connect()) {
+      String call = "{\"operation\":\"disk.list\",\"arguments\":{}}\n";
+      channel.write(ByteBuffer.wrap(call.getBytes(UTF_8)));
+
+      work.atTheEnd.await();
+
+      List<String> lines =
+          new String(Channels.newInputStream(channel).readAllBytes(), UTF_8).lines().toList();
+      assertThat(lines.getLast()).contains("at the end");
+      assertThat(lines.get(lines.size() - 2)).contains("" + Stepping.STEPS);
+      assertThat(server).isNotNull();
     }
   }
 
