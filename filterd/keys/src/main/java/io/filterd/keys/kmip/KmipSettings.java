@@ -1,0 +1,220 @@
+package io.filterd.keys.kmip;
+
+import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyException.Reason;
+import io.filterd.kmip.cert.Fingerprint;
+import io.filterd.kmip.net.ServerAddress;
+import io.filterd.kmip.net.ServerTrust;
+import io.filterd.kmip.net.Timeouts;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * What the configuration says of a KMIP provider.
+ *
+ * @param servers the cluster, in the order in which its servers are tried
+ * @param folder the client's certificate ({@link io.filterd.kmip.cert.IdentityFolder}), and the
+ *     fingerprints of servers that an operator has trusted
+ * @param serverCa the authority of the servers' certificates; empty if they are pinned
+ * @param protocols TLS versions
+ * @param suites cipher suites; empty for the JDK's
+ * @param timeouts of each step
+ * @param readBack on how many servers a new key is read before it is used first; at least 1, and
+ *     never more than there are
+ * @param labels whether the KMS is told what a key is for
+ */
+record KmipSettings(
+    List<ServerAddress> servers,
+    Path folder,
+    @org.jspecify.annotations.Nullable Path serverCa,
+    List<String> protocols,
+    List<String> suites,
+    Timeouts timeouts,
+    int readBack,
+    boolean labels) {
+  private static final int MAX_SERVERS = 16;
+  private static final int MAX_FINGERPRINTS_BYTES = 64 << 10;
+  private static final Pattern DURATION = Pattern.compile("([1-9][0-9]{0,6})(ms|s|m)");
+  private static final Set<String> KNOWN =
+      new TreeSet<>(
+          Set.of(
+              "servers",
+              "folder",
+              "serverCa",
+              "protocols",
+              "cipherSuites",
+              "connectTimeout",
+              "handshakeTimeout",
+              "answerTimeout",
+              "readBack",
+              "labels"));
+
+  /** The file of trusted servers in the folder: a fingerprint a line. */
+  static final String TRUSTED = "trusted-servers";
+
+  KmipSettings {
+    servers = List.copyOf(servers);
+    protocols = List.copyOf(protocols);
+    suites = List.copyOf(suites);
+  }
+
+  /**
+   * Reads the settings of the provider of this name.
+   *
+   * @throws KeyException with {@code PROTOCOL} for a setting that is missing, unknown or wrong
+   */
+  static KmipSettings of(String name, Map<String, String> settings) throws KeyException {
+    for (String key : settings.keySet()) {
+      if (!KNOWN.contains(key)) {
+        throw bad(name, key, "unknown (expected: one of " + String.join(", ", KNOWN) + ")");
+      }
+    }
+    List<ServerAddress> servers =
+        parsed(
+            name,
+            "servers",
+            settings.getOrDefault("servers", ""),
+            text -> words(text).map(ServerAddress::parse).toList());
+    if (servers.isEmpty()
+        || servers.size() > MAX_SERVERS
+        || servers.size() != Set.copyOf(servers).size()) {
+      throw bad(
+          name,
+          "servers",
+          servers.size() + " servers (expected: 1.." + MAX_SERVERS + ", each once)");
+    }
+    String ca = settings.getOrDefault("serverCa", "");
+    Timeouts usual = Timeouts.defaults();
+    Timeouts timeouts =
+        parsed(
+            name,
+            "timeouts",
+            "",
+            none ->
+                new Timeouts(
+                    duration(settings, "connectTimeout", usual.connect()),
+                    duration(settings, "handshakeTimeout", usual.handshake()),
+                    duration(settings, "answerTimeout", usual.answer())));
+    return new KmipSettings(
+        servers,
+        path(name, "folder", settings.getOrDefault("folder", "")),
+        ca.isEmpty() ? null : path(name, "serverCa", ca),
+        words(settings.getOrDefault("protocols", "TLSv1.3, TLSv1.2")).toList(),
+        words(settings.getOrDefault("cipherSuites", "")).toList(),
+        timeouts,
+        readBack(name, settings.getOrDefault("readBack", "all"), servers.size()),
+        flag(name, "labels", settings.getOrDefault("labels", "true")));
+  }
+
+  /**
+   * Why the servers' certificates are believed: the authority's file, or the fingerprints that an
+   * operator has trusted.
+   */
+  ServerTrust trust(String name) throws KeyException {
+    if (serverCa != null) {
+      return new ServerTrust.SignedBy(serverCa);
+    }
+    Path file = folder.resolve(TRUSTED);
+    try {
+      if (!Files.exists(file)) {
+        throw new KeyException(
+            Reason.DENIED,
+            "key provider %s trusts no server yet: look at their fingerprints with `filterd provider trust %s`, or set serverCa"
+                .formatted(name, name));
+      }
+      if (Files.size(file) > MAX_FINGERPRINTS_BYTES) {
+        throw new KeyException(
+            Reason.PROTOCOL, file + ": more than " + MAX_FINGERPRINTS_BYTES + " bytes");
+      }
+      LinkedHashSet<Fingerprint> trusted = new LinkedHashSet<>();
+      for (String line : Files.readAllLines(file)) {
+        String text = line.strip();
+        if (!text.isEmpty() && !text.startsWith("#")) {
+          trusted.add(Fingerprint.parse(text.split("\\s+", 2)[0]));
+        }
+      }
+      return new ServerTrust.Pinned(trusted);
+    } catch (IOException unreadable) {
+      throw new KeyException(
+          Reason.UNAVAILABLE, file + ": can't be read: " + unreadable, unreadable);
+    } catch (IllegalArgumentException wrong) {
+      throw new KeyException(Reason.PROTOCOL, file + ": " + wrong.getMessage(), wrong);
+    }
+  }
+
+  private static Stream<String> words(String text) {
+    return Stream.of(text.split("[\\s,]+")).filter(word -> !word.isEmpty());
+  }
+
+  private static Path path(String name, String setting, String text) throws KeyException {
+    if (text.isEmpty()) {
+      throw bad(name, setting, "missing (expected: a file's name)");
+    }
+    try {
+      return Path.of(text);
+    } catch (InvalidPathException invalid) {
+      throw bad(name, setting, "no file's name: " + invalid.getReason());
+    }
+  }
+
+  private static int readBack(String name, String text, int servers) throws KeyException {
+    if (text.equals("all")) {
+      return servers;
+    }
+    if (text.matches("[1-9][0-9]?") && Integer.parseInt(text) <= servers) {
+      return Integer.parseInt(text);
+    }
+    throw bad(name, "readBack", "not so many (expected: all, or 1.." + servers + ")");
+  }
+
+  private static boolean flag(String name, String setting, String text) throws KeyException {
+    return switch (text) {
+      case "true" -> true;
+      case "false" -> false;
+      default -> throw bad(name, setting, "neither true nor false");
+    };
+  }
+
+  private static Duration duration(Map<String, String> settings, String key, Duration usual) {
+    String text = settings.get(key);
+    if (text == null) {
+      return usual;
+    }
+    Matcher parts = DURATION.matcher(text);
+    if (!parts.matches()) {
+      throw new IllegalArgumentException(key + ": no such time (expected: such as 500ms, 5s or 1m)");
+    }
+    long count = Long.parseLong(parts.group(1));
+    return switch (parts.group(2)) {
+      case "ms" -> Duration.ofMillis(count);
+      case "s" -> Duration.ofSeconds(count);
+      default -> Duration.ofMinutes(count);
+    };
+  }
+
+  private static <T> T parsed(
+      String name, String setting, String text, Function<String, T> parser) throws KeyException {
+    try {
+      return parser.apply(text);
+    } catch (IllegalArgumentException wrong) {
+      throw bad(name, setting, String.valueOf(wrong.getMessage()));
+    }
+  }
+
+  private static KeyException bad(String name, String setting, String problem) {
+    return new KeyException(
+        Reason.PROTOCOL, "key provider %s: setting %s: %s".formatted(name, setting, problem));
+  }
+}
