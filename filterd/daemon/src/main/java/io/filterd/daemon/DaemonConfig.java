@@ -368,18 +368,34 @@ public record DaemonConfig(
     return null;
   }
 
+  /**
+   * Takes a provider's own settings, which its kind checks when it is opened. Those whose names end
+   * in File are names of files.
+   */
+  private static void takeOthers(YamlMap settings, Path state, Map<String, String> values) {
+    for (String key : settings.keys()) {
+      if (!key.equals("type") && !values.containsKey(key)) {
+        String text = settings.requiredText(key);
+        values.put(key, key.endsWith("File") ? state.resolve(text).toString() : text);
+      }
+    }
+  }
+
   private static Keys keys(YamlMap map, Path state) {
     Map<String, Provider> providers = new LinkedHashMap<>();
     YamlMap section = map.map("providers");
     for (String name : section.keys()) {
       YamlMap settings = section.map(name);
-      String type = settings.choice("type", "native", List.of("native"));
+      String type = settings.has("type") ? settings.requiredText("type") : "native";
       Map<String, String> values = new LinkedHashMap<>();
-      values.put("stateFile", path(settings, "stateFile", state, name + ".provider").toString());
-      values.put(
-          "passphraseFile",
-          path(settings, "passphraseFile", state, name + ".passphrase").toString());
-      values.put("backup", settings.choice("backup", "required", List.of("required", "waived")));
+      if (type.equals("native")) {
+        values.put("stateFile", path(settings, "stateFile", state, name + ".provider").toString());
+        values.put(
+            "passphraseFile",
+            path(settings, "passphraseFile", state, name + ".passphrase").toString());
+        values.put("backup", settings.choice("backup", "required", List.of("required", "waived")));
+      }
+      takeOthers(settings, state, values);
       settings.end();
       providers.put(name, new Provider(type, values));
     }

@@ -135,6 +135,7 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.PROVIDER_INIT, (arguments, progress) -> providers.init(arguments));
     on(Operation.PROVIDER_BACKUP, (arguments, progress) -> providers.backup(arguments));
     on(Operation.PROVIDER_RESTORE, (arguments, progress) -> providers.restore(arguments));
+    on(Operation.PROVIDER_RESEAL, (arguments, progress) -> providers.reseal(arguments));
     on(Operation.PROVIDER_STATUS, (arguments, progress) -> providers.status());
   }
 
@@ -181,6 +182,7 @@ public final class Host implements Operations, AutoCloseable {
         Operation.PROVIDER_INIT,
         Operation.PROVIDER_BACKUP,
         Operation.PROVIDER_RESTORE,
+        Operation.PROVIDER_RESEAL,
         Operation.PROVIDER_STATUS);
   }
 

@@ -10,6 +10,7 @@ import io.filterd.keys.KeyLabel;
 import io.filterd.keys.KeyProvider;
 import io.filterd.keys.KeyProviders;
 import io.filterd.keys.KeyReference;
+import io.filterd.keys.NativeProvider;
 import io.filterd.keys.ProviderStatus;
 import io.filterd.keys.WrappedDek;
 import io.filterd.keys.chronicle.DekCache;
@@ -130,7 +131,8 @@ final class KeyAccess implements AutoCloseable {
   /** Makes a key-encryption key. */
   KeyReference createKek(String provider, KeyLabel label, boolean withoutBackup)
       throws KeyException {
-    if (!withoutBackup) {
+    // Only a native provider asks for a backup.
+    if (!withoutBackup || !provider(provider).type().equals(NativeProvider.TYPE)) {
       return with(provider).createKek(provider, label);
     }
     try (KeyProvider waived = openProvider(provider, Map.of("backup", "waived"))) {

@@ -4,8 +4,11 @@ import io.filterd.daemon.control.Requests;
 import io.filterd.daemon.control.Results;
 import io.filterd.keys.BackupRule;
 import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyProviders;
 import io.filterd.keys.NativeProvider;
+import io.filterd.keys.NativeSettings;
 import io.filterd.keys.ProviderStatus;
+import io.filterd.keys.Seal;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -34,20 +37,26 @@ final class Providers {
     return named == null ? config.defaultProvider() : named;
   }
 
-  private static Path setting(DaemonConfig.Provider provider, String key) {
-    String value = provider.settings().get(key);
-    if (value == null) {
-      throw new IllegalStateException("provider setting: no " + key);
+  /** The settings of a native provider, which alone is made and backed up by this host. */
+  private NativeSettings settings(String name, Map<String, String> changes) throws KeyException {
+    DaemonConfig.Provider provider = keys.provider(name);
+    if (!provider.type().equals(NativeProvider.TYPE)) {
+      throw new KeyException(
+          KeyException.Reason.UNSUPPORTED,
+          "key provider %s: type %s (expected: native: others are set up and backed up by their own means)"
+              .formatted(name, provider.type()));
     }
-    return Path.of(value);
+    Map<String, String> settings = new HashMap<>(provider.settings());
+    settings.putAll(changes);
+    return NativeSettings.of(name, settings);
   }
 
   /** Makes a provider's secret. */
   Results.Done init(Requests.Provider request) throws KeyException {
     String name = providerName(request.provider());
-    DaemonConfig.Provider provider = keys.provider(name);
-    Path state = setting(provider, "stateFile");
-    NativeProvider.init(state, setting(provider, "passphraseFile"));
+    NativeSettings settings = settings(name, Map.of());
+    Path state = settings.stateFile();
+    NativeProvider.init(state, settings.seal());
     return new Results.Done(
         "Made key provider "
             + name
@@ -72,24 +81,36 @@ final class Providers {
   }
 
   private NativeProvider openNative(String name) throws KeyException {
-    DaemonConfig.Provider provider = keys.provider(name);
-    return NativeProvider.open(
-        name,
-        setting(provider, "stateFile"),
-        setting(provider, "passphraseFile"),
-        BackupRule.REQUIRED);
+    NativeSettings settings = settings(name, Map.of());
+    return NativeProvider.open(name, settings.stateFile(), settings.seal(), BackupRule.REQUIRED);
   }
 
   /** Restores a provider's secret from a backup. */
   Results.Done restore(Requests.ProviderBackup request) throws KeyException {
     String name = providerName(request.provider());
-    DaemonConfig.Provider provider = keys.provider(name);
+    NativeSettings settings = settings(name, Map.of());
     NativeProvider.restore(
         Path.of(request.file()),
         Path.of(request.passphraseFile()),
-        setting(provider, "stateFile"),
-        setting(provider, "passphraseFile"));
+        settings.stateFile(),
+        settings.seal());
     return new Results.Done("Restored key provider " + name + " from " + request.file() + ".");
+  }
+
+  /** Puts a provider's secret from under another seal under the one that is configured. */
+  Results.Done reseal(Requests.ProviderReseal request) throws KeyException {
+    String name = providerName(request.provider());
+    NativeSettings settings = settings(name, Map.of());
+    Seal from = settings(name, Map.of("seal", request.from())).seal();
+    NativeProvider.reseal(settings.stateFile(), from, settings.seal());
+    return new Results.Done(
+        "Resealed key provider "
+            + name
+            + ": "
+            + settings.seal().sentence()
+            + " What the old seal ("
+            + from.kind()
+            + ") needed is not needed any more.");
   }
 
   /** Says how the providers are, without opening or asking one. */
@@ -104,19 +125,11 @@ final class Providers {
                 results.add(
                     result(
                         Optional.ofNullable(open.get(name))
-                            .orElseGet(() -> unopened(name, provider)))));
+                            .orElseGet(
+                                () ->
+                                    KeyProviders.inspect(
+                                        provider.type(), name, provider.settings())))));
     return new Results.Providers(results);
-  }
-
-  private static ProviderStatus unopened(String name, DaemonConfig.Provider provider) {
-    if (provider.type().equals(NativeProvider.TYPE)) {
-      return NativeProvider.inspect(name, setting(provider, "stateFile"));
-    }
-    return new ProviderStatus(
-        name,
-        provider.type(),
-        ProviderStatus.State.LOCKED,
-        List.of("It is opened when it is first needed."));
   }
 
   /** What a program is told of a provider. */

@@ -25,6 +25,9 @@ final class RunningFilterd implements AutoCloseable {
   /** A file whose text goes into the configuration, behind {@code listen}. */
   static final String MORE_OF_NBD = "nbd.more";
 
+  /** A file whose text is the configuration's section of keys. */
+  static final String KEYS = "keys.section";
+
   /** What a command printed, and how it ended. */
   record Result(int exitCode, String output) {}
 
@@ -52,6 +55,7 @@ final class RunningFilterd implements AutoCloseable {
     }
     Path own = folder.resolve("policies");
     Path more = folder.resolve(MORE_OF_NBD);
+    Path keys = folder.resolve(KEYS);
     return Files.writeString(
         folder.resolve("filterd.yaml"),
         """
@@ -60,12 +64,15 @@ final class RunningFilterd implements AutoCloseable {
         policies: %s
         control: {socket: control.sock}
         nbd: {listen: [{tcp: "127.0.0.1:%d"}, {unix: nbd.sock}]%s}
-        keys: {providers: {native: {type: native, backup: waived}}}
+        keys: %s
         """
             .formatted(
                 Files.exists(own) ? own : HOME.resolve("conf/policies"),
                 port,
-                Files.exists(more) ? Files.readString(more).replace("\n", " ") : ""));
+                Files.exists(more) ? Files.readString(more).replace("\n", " ") : "",
+                Files.exists(keys)
+                    ? Files.readString(keys)
+                    : "{providers: {native: {type: native, backup: waived}}}"));
   }
 
   static int freePort() throws IOException {

@@ -1,5 +1,6 @@
 package io.filterd.keys;
 
+import java.util.List;
 import java.util.Map;
 
 /** Opens key providers of one type. Found by {@link java.util.ServiceLoader}. */
@@ -17,4 +18,16 @@ public interface KeyProviderFactory {
    *     otherwise as the provider fails
    */
   KeyProvider open(String name, Map<String, String> settings) throws KeyException;
+
+  /**
+   * Says how a provider is that is not open, as far as this host knows without asking the network
+   * and without its credentials.
+   */
+  default ProviderStatus inspect(String name, Map<String, String> settings) {
+    return new ProviderStatus(
+        name,
+        type(),
+        ProviderStatus.State.LOCKED,
+        List.of("Not open: that is done when a key is needed."));
+  }
 }

@@ -1,6 +1,7 @@
 package io.filterd.keys;
 
 import io.filterd.keys.KeyException.Reason;
+import java.util.List;
 import java.util.Map;
 import java.util.ServiceLoader;
 import java.util.TreeMap;
@@ -17,6 +18,23 @@ public final class KeyProviders {
    */
   public static KeyProvider open(String type, String name, Map<String, String> settings)
       throws KeyException {
+    return factory(type, name).open(name, Map.copyOf(settings));
+  }
+
+  /** Says how a provider is that is not open ({@link KeyProviderFactory#inspect}). */
+  public static ProviderStatus inspect(String type, String name, Map<String, String> settings) {
+    try {
+      return factory(type, name).inspect(name, Map.copyOf(settings));
+    } catch (KeyException noSuchType) {
+      return new ProviderStatus(
+          name,
+          type,
+          ProviderStatus.State.UNAVAILABLE,
+          List.of(String.valueOf(noSuchType.getMessage())));
+    }
+  }
+
+  private static KeyProviderFactory factory(String type, String name) throws KeyException {
     TreeMap<String, KeyProviderFactory> byType = new TreeMap<>();
     for (KeyProviderFactory factory : ServiceLoader.load(KeyProviderFactory.class)) {
       byType.putIfAbsent(factory.type(), factory);
@@ -28,6 +46,6 @@ public final class KeyProviders {
           "key provider %s: type %s (expected: one of %s)"
               .formatted(name, KeyReference.quoted(type), String.join(", ", byType.keySet())));
     }
-    return factory.open(name, Map.copyOf(settings));
+    return factory;
   }
 }

@@ -5,6 +5,7 @@ import io.filterd.crypto.SecretBytes;
 import io.filterd.crypto.WrapException;
 import io.filterd.keys.KeyException.Reason;
 import io.filterd.keys.ProviderStatus.State;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Instant;
@@ -17,7 +18,8 @@ import java.util.UUID;
 /**
  * The embedded key provider: needs no server. Every key-encryption key is derived from one
  * key-derivation key and the key's id, and the key-derivation key lies in a state file, sealed by a
- * passphrase from another file. Both formats are described in filterd/keys/docs/native-provider.md.
+ * secret from elsewhere ({@link Seal}). The formats are described in
+ * filterd/keys/docs/native-provider.md.
  *
  * <p>While it is open the key-derivation key is in secret memory; close wipes it. Safe for many
  * threads.
@@ -30,7 +32,7 @@ public final class NativeProvider implements ExportingProvider {
 
   private final String name;
   private final Path stateFile;
-  private final Path passphraseFile;
+  private final Seal seal;
   private final BackupRule rule;
 
   @GuardedBy("this")
@@ -45,13 +47,13 @@ public final class NativeProvider implements ExportingProvider {
   private NativeProvider(
       String name,
       Path stateFile,
-      Path passphraseFile,
+      Seal seal,
       BackupRule rule,
       SealedKey sealed,
       SecretBytes derivationKey) {
     this.name = name;
     this.stateFile = stateFile;
-    this.passphraseFile = passphraseFile;
+    this.seal = seal;
     this.rule = rule;
     this.sealed = sealed;
     this.derivationKey = derivationKey;
@@ -63,22 +65,48 @@ public final class NativeProvider implements ExportingProvider {
    * @throws KeyException with {@code DENIED} if the state file is there already
    */
   public static void init(Path stateFile, Path passphraseFile) throws KeyException {
-    init(stateFile, passphraseFile, Clock.systemUTC());
+    init(stateFile, new PassphraseSeal(passphraseFile));
+  }
+
+  /** As {@link #init(Path, Path)}, under any seal, whose secret is made too. */
+  public static void init(Path stateFile, Seal seal) throws KeyException {
+    init(stateFile, seal, Clock.systemUTC());
   }
 
   static void init(Path stateFile, Path passphraseFile, Clock clock) throws KeyException {
-    try (SecretBytes passphrase = PassphraseFile.read(passphraseFile);
-        SecretBytes key = SecretBytes.random(SealedKey.KEY_BYTES)) {
+    init(stateFile, new PassphraseSeal(passphraseFile), clock);
+  }
+
+  private static void init(Path stateFile, Seal seal, Clock clock) throws KeyException {
+    try (SecretBytes key = SecretBytes.random(SealedKey.KEY_BYTES)) {
+      create(
+          stateFile,
+          seal,
+          UUID.randomUUID(),
+          Instant.now(clock).truncatedTo(ChronoUnit.SECONDS),
+          SealedKey.Backed.NO,
+          key);
+    }
+  }
+
+  private static void create(
+      Path stateFile, Seal seal, UUID id, Instant created, SealedKey.Backed backed, SecretBytes key)
+      throws KeyException {
+    if (Files.exists(stateFile)) {
+      // Before a seal's secret is made, which would be left over.
+      throw SealedKeyFile.exists(stateFile, null);
+    }
+    try (SecretBytes secret = seal.make()) {
       SealedKeyFile.create(
           stateFile,
           SealedKey.seal(
               SealedKey.Kind.STATE,
-              UUID.randomUUID(),
-              Instant.now(clock).truncatedTo(ChronoUnit.SECONDS),
-              SealedKey.Backed.NO,
+              id,
+              created,
+              backed,
               SealedKey.Argon2Cost.DEFAULT,
               key,
-              passphrase));
+              secret));
     }
   }
 
@@ -91,6 +119,16 @@ public final class NativeProvider implements ExportingProvider {
    */
   public static NativeProvider open(
       String name, Path stateFile, Path passphraseFile, BackupRule rule) throws KeyException {
+    return open(name, stateFile, new PassphraseSeal(passphraseFile), rule);
+  }
+
+  /**
+   * Opens the provider whose state file is under this seal.
+   *
+   * @throws KeyException as {@link #open(String, Path, Path, BackupRule)}
+   */
+  public static NativeProvider open(String name, Path stateFile, Seal seal, BackupRule rule)
+      throws KeyException {
     KeyReference.checkText("name", name, KeyReference.MAX_PROVIDER_LENGTH);
     SealedKey sealed;
     try {
@@ -105,20 +143,15 @@ public final class NativeProvider implements ExportingProvider {
           : new KeyException(
               failure.reason(), "key provider " + name + ": " + failure.getMessage(), failure);
     }
-    SecretBytes key = unseal(stateFile, sealed, passphraseFile);
-    return new NativeProvider(name, stateFile, passphraseFile, rule, sealed, key);
+    SecretBytes key = unseal(stateFile, sealed, seal);
+    return new NativeProvider(name, stateFile, seal, rule, sealed, key);
   }
 
-  private static SecretBytes unseal(Path file, SealedKey sealed, Path passphraseFile)
-      throws KeyException {
-    try (SecretBytes passphrase = PassphraseFile.read(passphraseFile)) {
-      return sealed.open(passphrase);
+  private static SecretBytes unseal(Path file, SealedKey sealed, Seal seal) throws KeyException {
+    try (SecretBytes secret = seal.open()) {
+      return sealed.open(secret);
     } catch (WrapException failure) {
-      throw new KeyException(
-          Reason.DENIED,
-          "%s: the passphrase in %s does not open it, or the file was changed"
-              .formatted(file, passphraseFile),
-          failure);
+      throw new KeyException(Reason.DENIED, file + ": " + seal.refusal(), failure);
     }
   }
 
@@ -147,19 +180,47 @@ public final class NativeProvider implements ExportingProvider {
   public static void restore(
       Path backupFile, Path backupPassphraseFile, Path stateFile, Path passphraseFile)
       throws KeyException {
+    restore(backupFile, backupPassphraseFile, stateFile, new PassphraseSeal(passphraseFile));
+  }
+
+  /** As {@link #restore(Path, Path, Path, Path)}, under any seal, whose secret is made too. */
+  public static void restore(Path backupFile, Path backupPassphraseFile, Path stateFile, Seal seal)
+      throws KeyException {
     SealedKey backup = SealedKeyFile.read(backupFile, SealedKey.Kind.BACKUP);
-    try (SecretBytes key = unseal(backupFile, backup, backupPassphraseFile);
-        SecretBytes passphrase = PassphraseFile.read(passphraseFile)) {
-      SealedKeyFile.create(
-          stateFile,
-          SealedKey.seal(
-              SealedKey.Kind.STATE,
-              backup.id(),
-              backup.created(),
-              SealedKey.Backed.YES,
-              SealedKey.Argon2Cost.DEFAULT,
-              key,
-              passphrase));
+    try (SecretBytes key = unseal(backupFile, backup, new PassphraseSeal(backupPassphraseFile))) {
+      create(stateFile, seal, backup.id(), backup.created(), SealedKey.Backed.YES, key);
+    }
+  }
+
+  /**
+   * Puts a state file from under one seal under another of another kind. A crash leaves it under
+   * either; the secret of the old one stays where it is.
+   *
+   * @throws KeyException with {@code UNSUPPORTED} if both are of one kind, else as the seals fail
+   */
+  public static void reseal(Path stateFile, Seal from, Seal to) throws KeyException {
+    if (from.kind().equals(to.kind())) {
+      throw new KeyException(
+          Reason.UNSUPPORTED,
+          "seal: from %s to %s (expected: another kind; go by way of one)"
+              .formatted(from.kind(), to.kind()));
+    }
+    SealedKey sealed = SealedKeyFile.read(stateFile, SealedKey.Kind.STATE);
+    try (SecretBytes key = unseal(stateFile, sealed, from)) {
+      // What it may hold now does not open the state, which is under the other one.
+      to.discard();
+      try (SecretBytes secret = to.make()) {
+        SealedKeyFile.replace(
+            stateFile,
+            SealedKey.seal(
+                SealedKey.Kind.STATE,
+                sealed.id(),
+                sealed.created(),
+                sealed.backedUp(),
+                SealedKey.Argon2Cost.DEFAULT,
+                key,
+                secret));
+      }
     }
   }
 
@@ -179,17 +240,17 @@ public final class NativeProvider implements ExportingProvider {
               .formatted(stateFile, current.id(), sealed.id()));
     }
     try (SecretBytes backupPassphrase = PassphraseFile.read(backupPassphraseFile);
-        SecretBytes passphrase = PassphraseFile.read(passphraseFile)) {
+        SecretBytes secret = seal.open()) {
       SealedKeyFile.create(backupFile, resealed(SealedKey.Kind.BACKUP, backupPassphrase));
       verifyBackup(backupFile, backupPassphraseFile);
-      SealedKey noted = resealed(SealedKey.Kind.STATE, passphrase);
+      SealedKey noted = resealed(SealedKey.Kind.STATE, secret);
       SealedKeyFile.replace(stateFile, noted);
       sealed = noted;
     }
   }
 
   @GuardedBy("this")
-  private SealedKey resealed(SealedKey.Kind kind, SecretBytes passphrase) {
+  private SealedKey resealed(SealedKey.Kind kind, SecretBytes secret) {
     return SealedKey.seal(
         kind,
         sealed.id(),
@@ -197,13 +258,13 @@ public final class NativeProvider implements ExportingProvider {
         SealedKey.Backed.YES,
         SealedKey.Argon2Cost.DEFAULT,
         derivationKey,
-        passphrase);
+        secret);
   }
 
   @GuardedBy("this")
   private void verifyBackup(Path backupFile, Path backupPassphraseFile) throws KeyException {
     SealedKey written = SealedKeyFile.read(backupFile, SealedKey.Kind.BACKUP);
-    try (SecretBytes key = unseal(backupFile, written, backupPassphraseFile)) {
+    try (SecretBytes key = unseal(backupFile, written, new PassphraseSeal(backupPassphraseFile))) {
       if (!key.sameAs(derivationKey)) {
         throw new KeyException(
             Reason.WRONG_KEY, backupFile + ": reads back as another key than was written");
@@ -274,13 +335,19 @@ public final class NativeProvider implements ExportingProvider {
     } else {
       state = State.READY;
     }
-    return status(state, List.of(describe(sealed), backupSentence(sealed)), "");
+    return status(state, List.of(describe(sealed), seal.sentence(), backupSentence(sealed)), "");
   }
 
   @GuardedBy("this")
   private ProviderStatus status(State state, List<String> details, String reopening) {
     return new ProviderStatus(
-        name, TYPE, state, details, needs(sealed, List.of(stateFile, passphraseFile), reopening));
+        name, TYPE, state, details, needs(sealed, files(), reopening));
+  }
+
+  private List<Path> files() {
+    List<Path> files = new ArrayList<>(List.of(stateFile));
+    files.addAll(seal.files());
+    return files;
   }
 
   private static ProviderNeeds needs(SealedKey sealed, List<Path> files, String reopening) {
@@ -304,7 +371,7 @@ public final class NativeProvider implements ExportingProvider {
     }
     try {
       SealedKey stored = SealedKeyFile.read(stateFile, SealedKey.Kind.STATE);
-      try (SecretBytes key = unseal(stateFile, stored, passphraseFile)) {
+      try (SecretBytes key = unseal(stateFile, stored, seal)) {
         if (!key.sameAs(derivationKey)) {
           throw new KeyException(
               Reason.WRONG_KEY,

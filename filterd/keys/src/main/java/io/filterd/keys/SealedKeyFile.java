@@ -16,30 +16,47 @@ import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** Reads and writes the files of sealed keys: mode 0600, durable when a method returns. */
 final class SealedKeyFile {
+  /** What to do about a state file that this host can't open any more. */
+  static final String RESTORE_SENTENCE =
+      "restore it from the backup: move the state file and this one away, then run `filterd provider"
+          + " restore`";
+
   private static final FileAttribute<Set<PosixFilePermission>> OWNER_ONLY =
       PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
 
   private SealedKeyFile() {}
 
   static SealedKey read(Path file, SealedKey.Kind kind) throws KeyException {
+    byte[] bytes = read(file, SealedKey.MAX_FILE_BYTES);
+    return SealedKey.parse(file.toString(), kind, new String(bytes, StandardCharsets.ISO_8859_1));
+  }
+
+  /** A file's bytes, which are at most {@code maxBytes}. */
+  static byte[] read(Path file, int maxBytes) throws KeyException {
     byte[] bytes;
     try (InputStream in = Files.newInputStream(file)) {
-      bytes = in.readNBytes(SealedKey.MAX_FILE_BYTES + 1);
+      bytes = in.readNBytes(maxBytes + 1);
     } catch (NoSuchFileException missing) {
       throw new KeyException(Reason.NOT_FOUND, file + ": there is no such file", missing);
     } catch (IOException failure) {
       throw unavailable("read", file, failure);
     }
-    if (bytes.length > SealedKey.MAX_FILE_BYTES) {
+    if (bytes.length > maxBytes) {
       throw new KeyException(
           Reason.PROTOCOL,
           "%s: longer than %d bytes (expected: a native provider's file)"
-              .formatted(file, SealedKey.MAX_FILE_BYTES));
+              .formatted(file, maxBytes));
     }
-    return SealedKey.parse(file.toString(), kind, new String(bytes, StandardCharsets.ISO_8859_1));
+    return bytes;
+  }
+
+  /** As {@link #create(Path, byte[])}. */
+  static void create(Path file, SealedKey key) throws KeyException {
+    create(file, key.text().getBytes(StandardCharsets.US_ASCII));
   }
 
   /**
@@ -47,15 +64,12 @@ final class SealedKeyFile {
    *
    * @throws KeyException with {@code DENIED} if the file is there already
    */
-  static void create(Path file, SealedKey key) throws KeyException {
+  static void create(Path file, byte[] content) throws KeyException {
     try {
-      writeNew(file, key);
+      writeNew(file, content);
       syncFolder(file);
     } catch (FileAlreadyExistsException exists) {
-      throw new KeyException(
-          Reason.DENIED,
-          file + " is there already, and is never overwritten: losing it could lose every disk",
-          exists);
+      throw exists(file, exists);
     } catch (IOException failure) {
       throw unavailable("write", file, failure);
     }
@@ -67,7 +81,7 @@ final class SealedKeyFile {
     try {
       // One that a crash left behind may have another owner or mode.
       Files.deleteIfExists(next);
-      writeNew(next, key);
+      writeNew(next, key.text().getBytes(StandardCharsets.US_ASCII));
       Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       syncFolder(file);
     } catch (IOException failure) {
@@ -75,12 +89,12 @@ final class SealedKeyFile {
     }
   }
 
-  private static void writeNew(Path file, SealedKey key) throws IOException {
+  private static void writeNew(Path file, byte[] content) throws IOException {
     try (FileChannel channel =
         FileChannel.open(
             file, Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE), OWNER_ONLY)) {
       try {
-        ByteBuffer text = ByteBuffer.wrap(key.text().getBytes(StandardCharsets.US_ASCII));
+        ByteBuffer text = ByteBuffer.wrap(content);
         while (text.hasRemaining()) {
           channel.write(text);
         }
@@ -97,6 +111,23 @@ final class SealedKeyFile {
     try (FileChannel folder =
         FileChannel.open(file.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
       folder.force(true);
+    }
+  }
+
+  /** A file that stays as it is. */
+  static KeyException exists(Path file, @Nullable Throwable cause) {
+    return new KeyException(
+        Reason.DENIED,
+        file + " is there already, and is never overwritten: losing it could lose every disk",
+        cause);
+  }
+
+  /** Removes a file, if it is there. */
+  static void delete(Path file) throws KeyException {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException failure) {
+      throw unavailable("delete", file, failure);
     }
   }
 

@@ -20,6 +20,7 @@ import picocli.CommandLine.Parameters;
       ProviderCommand.Init.class,
       ProviderCommand.Backup.class,
       ProviderCommand.Restore.class,
+      ProviderCommand.Reseal.class,
       ProviderCommand.Status.class
     })
 final class ProviderCommand {
@@ -29,7 +30,7 @@ final class ProviderCommand {
   /** {@code filterd provider init}. */
   @Command(
       name = "init",
-      description = "Make a native provider's secret, sealed by its passphrase.")
+      description = "Make a native provider's secret, sealed as the configuration says.")
   static final class Init implements Callable<Integer> {
     @Mixin private Common common = new Common();
 
@@ -87,7 +88,8 @@ final class ProviderCommand {
   /** {@code filterd provider restore}. */
   @Command(
       name = "restore",
-      description = "Make a native provider's secret from a backup, sealed by its own passphrase.")
+      description =
+          "Make a native provider's secret from a backup, sealed as the configuration says.")
   static final class Restore implements Callable<Integer> {
     @Mixin private Common common = new Common();
 
@@ -96,6 +98,34 @@ final class ProviderCommand {
     @Override
     public Integer call() throws OperationException {
       common.output().print(common.call(Operation.PROVIDER_RESTORE, backup.request(), "restore"));
+      return 0;
+    }
+  }
+
+  /** {@code filterd provider reseal}. */
+  @Command(
+      name = "reseal",
+      description = {
+        "Put a native provider's secret from under another seal under the one that the",
+        "configuration names (seal: passphrase, tpm2 or systemd-creds)."
+      })
+  static final class Reseal implements Callable<Integer> {
+    @Mixin private Common common = new Common();
+
+    @Parameters(arity = "0..1", paramLabel = "PROVIDER", description = PROVIDER_HELP)
+    private @Nullable String provider;
+
+    @Option(
+        names = "--from",
+        required = true,
+        paramLabel = "SEAL",
+        description = "The seal that it is under now: passphrase, tpm2 or systemd-creds.")
+    private String from = "";
+
+    @Override
+    public Integer call() throws OperationException {
+      Requests.ProviderReseal request = new Requests.ProviderReseal(provider, from);
+      common.output().print(common.call(Operation.PROVIDER_RESEAL, request, "reseal"));
       return 0;
     }
   }

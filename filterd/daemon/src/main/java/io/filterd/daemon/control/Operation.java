@@ -117,6 +117,10 @@ public record Operation<A, R>(String name, Class<A> arguments, Class<R> result) 
   public static final Operation<Requests.ProviderBackup, Results.Done> PROVIDER_RESTORE =
       new Operation<>("provider.restore", Requests.ProviderBackup.class, Results.Done.class);
 
+  /** Puts a key provider's secret under another seal. */
+  public static final Operation<Requests.ProviderReseal, Results.Done> PROVIDER_RESEAL =
+      new Operation<>("provider.reseal", Requests.ProviderReseal.class, Results.Done.class);
+
   /** Says how the key providers are. */
   public static final Operation<Requests.None, Results.Providers> PROVIDER_STATUS =
       new Operation<>("provider.status", Requests.None.class, Results.Providers.class);

@@ -250,6 +250,18 @@ public final class Requests {
     }
   }
 
+  /**
+   * Puts a provider's secret under the seal that is configured.
+   *
+   * @param from the kind of seal that it is under now
+   */
+  public record ProviderReseal(@Nullable String provider, String from) {
+    /** Checks what came from outside. */
+    public ProviderReseal {
+      require(from, "from");
+    }
+  }
+
   /** One operation, asked over the control socket. */
   public record Call(String operation, com.fasterxml.jackson.databind.JsonNode arguments) {
     /** Checks what came from outside. */
