@@ -395,6 +395,10 @@ public record DaemonConfig(
             path(settings, "passphraseFile", state, name + ".passphrase").toString());
         values.put("backup", settings.choice("backup", "required", List.of("required", "waived")));
       }
+      if (type.equals("kmip")) {
+        values.put("servers", String.join(" ", settings.texts("servers")));
+        values.put("folder", path(settings, "folder", state, name + ".kmip").toString());
+      }
       takeOthers(settings, state, values);
       settings.end();
       providers.put(name, new Provider(type, values));

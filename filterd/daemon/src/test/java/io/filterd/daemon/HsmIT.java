@@ -55,7 +55,8 @@ class HsmIT {
   @Test
   void aDiskUnlocksAfterAKillAndNotWithoutItsKey() throws IOException {
     RunningFilterd running = RunningFilterd.start(folder, withTokens);
-    assertThat(running.filterd("provider", "status")).contains("hsm", "pkcs11", "locked", "when a key is needed");
+    assertThat(running.filterd("provider", "status"))
+        .contains("hsm", "pkcs11", "locked", "when a key is needed");
     running.filterd("disk", "create", DISK, "--size", "16MiB", "--policy", "encrypted");
     running.filterd("disk", "attach", DISK);
     tool("qemu-io", "-f", "raw", "-c", "write -P 0x5a 1M 64k", "-c", "flush", running.uri(DISK));

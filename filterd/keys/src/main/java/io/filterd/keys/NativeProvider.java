@@ -340,8 +340,7 @@ public final class NativeProvider implements ExportingProvider {
 
   @GuardedBy("this")
   private ProviderStatus status(State state, List<String> details, String reopening) {
-    return new ProviderStatus(
-        name, TYPE, state, details, needs(sealed, files(), reopening));
+    return new ProviderStatus(name, TYPE, state, details, needs(sealed, files(), reopening));
   }
 
   private List<Path> files() {

@@ -2,7 +2,10 @@ package io.filterd.keys.kmip;
 
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyException.Reason;
+import io.filterd.kmip.Attribute;
+import io.filterd.kmip.KmipVersion;
 import io.filterd.kmip.cert.Fingerprint;
+import io.filterd.kmip.client.VersionRange;
 import io.filterd.kmip.net.ServerAddress;
 import io.filterd.kmip.net.ServerTrust;
 import io.filterd.kmip.net.Timeouts;
@@ -11,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +24,7 @@ import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the configuration says of a KMIP provider.
@@ -31,40 +36,56 @@ import java.util.stream.Stream;
  * @param protocols TLS versions
  * @param suites cipher suites; empty for the JDK's
  * @param timeouts of each step
+ * @param versions of KMIP
  * @param readBack on how many servers a new key is read before it is used first; at least 1, and
  *     never more than there are
  * @param labels whether the KMS is told what a key is for
+ * @param attributes what some servers want of a new key, so that other clients may read it
+ * @param user a user's name and the file of the password, for servers that ask for them
  */
 record KmipSettings(
     List<ServerAddress> servers,
     Path folder,
-    @org.jspecify.annotations.Nullable Path serverCa,
+    @Nullable Path serverCa,
     List<String> protocols,
     List<String> suites,
     Timeouts timeouts,
+    VersionRange versions,
     int readBack,
-    boolean labels) {
+    boolean labels,
+    List<Attribute> attributes,
+    @Nullable User user) {
   private static final int MAX_SERVERS = 16;
   private static final int MAX_FINGERPRINTS_BYTES = 64 << 10;
+  private static final Pattern SEPARATORS = Pattern.compile("[\\s,]+");
   private static final Pattern DURATION = Pattern.compile("([1-9][0-9]{0,6})(ms|s|m)");
   private static final Set<String> KNOWN =
       new TreeSet<>(
           Set.of(
               "servers",
               "folder",
-              "serverCa",
+              "serverCaFile",
               "protocols",
               "cipherSuites",
               "connectTimeout",
               "handshakeTimeout",
               "answerTimeout",
+              "versions",
               "readBack",
-              "labels"));
+              "labels",
+              "objectGroup",
+              "operationPolicyName",
+              "user",
+              "passwordFile"));
 
   /** The file of trusted servers in the folder: a fingerprint a line. */
   static final String TRUSTED = "trusted-servers";
 
+  /** Whom a server knows by a password, beside the certificate. */
+  record User(String name, Path passwordFile) {}
+
   KmipSettings {
+    attributes = List.copyOf(attributes);
     servers = List.copyOf(servers);
     protocols = List.copyOf(protocols);
     suites = List.copyOf(suites);
@@ -95,7 +116,7 @@ record KmipSettings(
           "servers",
           servers.size() + " servers (expected: 1.." + MAX_SERVERS + ", each once)");
     }
-    String ca = settings.getOrDefault("serverCa", "");
+    String ca = settings.getOrDefault("serverCaFile", "");
     Timeouts usual = Timeouts.defaults();
     Timeouts timeouts =
         parsed(
@@ -110,12 +131,52 @@ record KmipSettings(
     return new KmipSettings(
         servers,
         path(name, "folder", settings.getOrDefault("folder", "")),
-        ca.isEmpty() ? null : path(name, "serverCa", ca),
+        ca.isEmpty() ? null : path(name, "serverCaFile", ca),
         words(settings.getOrDefault("protocols", "TLSv1.3, TLSv1.2")).toList(),
         words(settings.getOrDefault("cipherSuites", "")).toList(),
         timeouts,
+        parsed(name, "versions", settings.getOrDefault("versions", ""), KmipSettings::versions),
         readBack(name, settings.getOrDefault("readBack", "all"), servers.size()),
-        flag(name, "labels", settings.getOrDefault("labels", "true")));
+        flag(name, "labels", settings.getOrDefault("labels", "true")),
+        attributes(settings),
+        user(name, settings.getOrDefault("user", ""), settings.getOrDefault("passwordFile", "")));
+  }
+
+  private static List<Attribute> attributes(Map<String, String> settings) {
+    List<Attribute> attributes = new ArrayList<>();
+    String group = settings.getOrDefault("objectGroup", "");
+    if (!group.isEmpty()) {
+      attributes.add(Attribute.objectGroup(group));
+    }
+    String policy = settings.getOrDefault("operationPolicyName", "");
+    if (!policy.isEmpty()) {
+      attributes.add(Attribute.operationPolicyName(policy));
+    }
+    return attributes;
+  }
+
+  private static @Nullable User user(String name, String user, String passwordFile)
+      throws KeyException {
+    if (user.isEmpty() != passwordFile.isEmpty()) {
+      throw bad(name, user.isEmpty() ? "user" : "passwordFile", "missing (expected: both or none)");
+    }
+    return user.isEmpty() ? null : new User(user, path(name, "passwordFile", passwordFile));
+  }
+
+  private static VersionRange versions(String text) {
+    if (text.isEmpty()) {
+      return VersionRange.defaults();
+    }
+    String[] ends = text.split("-", 2);
+    return new VersionRange(version(ends[0]), version(ends[ends.length - 1]));
+  }
+
+  private static KmipVersion version(String text) {
+    String digits = text.strip();
+    if (!digits.matches("[0-9]\\.[0-9]")) {
+      throw new IllegalArgumentException("no version (expected: such as 1.4, or 1.1-2.1)");
+    }
+    return new KmipVersion(digits.charAt(0) - '0', digits.charAt(2) - '0');
   }
 
   /**
@@ -131,7 +192,7 @@ record KmipSettings(
       if (!Files.exists(file)) {
         throw new KeyException(
             Reason.DENIED,
-            "key provider %s trusts no server yet: look at their fingerprints with `filterd provider trust %s`, or set serverCa"
+            "key provider %s trusts no server yet: look at their fingerprints with `filterd provider trust %s`, or set serverCaFile"
                 .formatted(name, name));
       }
       if (Files.size(file) > MAX_FINGERPRINTS_BYTES) {
@@ -155,7 +216,7 @@ record KmipSettings(
   }
 
   private static Stream<String> words(String text) {
-    return Stream.of(text.split("[\\s,]+")).filter(word -> !word.isEmpty());
+    return SEPARATORS.splitAsStream(text).filter(word -> !word.isEmpty());
   }
 
   private static Path path(String name, String setting, String text) throws KeyException {
@@ -194,7 +255,8 @@ record KmipSettings(
     }
     Matcher parts = DURATION.matcher(text);
     if (!parts.matches()) {
-      throw new IllegalArgumentException(key + ": no such time (expected: such as 500ms, 5s or 1m)");
+      throw new IllegalArgumentException(
+          key + ": no such time (expected: such as 500ms, 5s or 1m)");
     }
     long count = Long.parseLong(parts.group(1));
     return switch (parts.group(2)) {
@@ -204,8 +266,8 @@ record KmipSettings(
     };
   }
 
-  private static <T> T parsed(
-      String name, String setting, String text, Function<String, T> parser) throws KeyException {
+  private static <T> T parsed(String name, String setting, String text, Function<String, T> parser)
+      throws KeyException {
     try {
       return parser.apply(text);
     } catch (IllegalArgumentException wrong) {

@@ -1,0 +1,4 @@
+@NullMarked
+package io.filterd.keys.kmip;
+
+import org.jspecify.annotations.NullMarked;
