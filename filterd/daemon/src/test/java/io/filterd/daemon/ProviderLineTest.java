@@ -48,7 +48,6 @@ class ProviderLineTest {
       if (said.result() == Result.ATTACHED) {
         attached.add(disk);
       }
-      Thread.yield();
       atOnce.decrementAndGet();
       return said;
     }
