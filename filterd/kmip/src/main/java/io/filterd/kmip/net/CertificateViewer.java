@@ -1,5 +1,6 @@
 package io.filterd.kmip.net;
 
+import io.filterd.kmip.ttlv.TtlvLimits;
 import java.net.Socket;
 import java.security.cert.X509Certificate;
 import java.util.List;
@@ -17,7 +18,8 @@ public final class CertificateViewer {
       ServerAddress address, List<String> protocols, Timeouts timeouts) throws TransportException {
     Camera camera = new Camera();
     try {
-      Connection.open(address, TlsClient.anonymous(camera, protocols), timeouts, 1024).abort();
+      Connection.open(address, TlsClient.anonymous(camera, protocols), timeouts, TtlvLimits.DEFAULT)
+          .abort();
     } catch (TransportException e) {
       if (camera.seen == null) {
         throw e;

@@ -2,6 +2,11 @@ package io.filterd.kmip.net;
 
 import io.filterd.kmip.net.TransportException.Reason;
 import io.filterd.kmip.net.TransportException.Request;
+import io.filterd.kmip.ttlv.Item;
+import io.filterd.kmip.ttlv.Tag;
+import io.filterd.kmip.ttlv.TtlvException;
+import io.filterd.kmip.ttlv.TtlvLimits;
+import io.filterd.kmip.ttlv.TtlvReader;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -27,17 +32,12 @@ import org.jspecify.annotations.Nullable;
  * the JDK's TLS, which can't be and are garbage once the connection is closed.
  */
 final class Connection {
-  private static final int HEADER_BYTES = 8;
-
-  /** The tag ResponseMessage (42007B) and the type Structure (01), see KMIP 1.2, 9.1. */
-  private static final int ANSWER_START = 0x42007b01;
-
   private static final int CHUNK_BYTES = 16 * 1024;
   private static final Duration PROBE_LIMIT = Duration.ofSeconds(1);
 
   private final ServerAddress address;
   private final Timeouts timeouts;
-  private final int maximumAnswerBytes;
+  private final TtlvLimits limits;
   private final List<String> protocols;
   private final Socket raw;
   private final SSLSocket socket;
@@ -49,13 +49,13 @@ final class Connection {
       ServerAddress address,
       TlsClient tls,
       Timeouts timeouts,
-      int maximumAnswerBytes,
+      TtlvLimits limits,
       Socket raw,
       SSLSocket socket)
       throws IOException {
     this.address = address;
     this.timeouts = timeouts;
-    this.maximumAnswerBytes = maximumAnswerBytes;
+    this.limits = limits;
     this.protocols = tls.protocols();
     this.raw = raw;
     this.socket = socket;
@@ -63,8 +63,7 @@ final class Connection {
   }
 
   /** Connects and shakes hands, each within its limit. */
-  static Connection open(
-      ServerAddress address, TlsClient tls, Timeouts timeouts, int maximumAnswerBytes)
+  static Connection open(ServerAddress address, TlsClient tls, Timeouts timeouts, TtlvLimits limits)
       throws TransportException {
     Socket raw = Dialer.connect(address, timeouts.connect());
     Watchdog watchdog = Watchdog.over(raw, timeouts.handshake());
@@ -72,8 +71,7 @@ final class Connection {
     try {
       SSLSocket socket = tls.over(raw, address);
       socket.startHandshake();
-      Connection connection =
-          new Connection(address, tls, timeouts, maximumAnswerBytes, raw, socket);
+      Connection connection = new Connection(address, tls, timeouts, limits, raw, socket);
       if (watchdog.inTime()) {
         return connection;
       }
@@ -157,38 +155,12 @@ final class Connection {
 
   private MessageBuffer read() throws IOException {
     InputStream in = socket.getInputStream();
-    ByteBuffer header = ByteBuffer.allocate(HEADER_BYTES);
+    ByteBuffer header = ByteBuffer.allocate(Item.HEADER_BYTES);
     fill(in, header);
-    int start = header.getInt(0);
-    if (start != ANSWER_START) {
-      throw failed(
-          Reason.PROTOCOL,
-          String.format(
-              "answer: starts with %08x (expected: %08x, a KMIP response message)",
-              start, ANSWER_START),
-          null);
-    }
-    long length = Integer.toUnsignedLong(header.getInt(Integer.BYTES));
-    if (length > maximumAnswerBytes - HEADER_BYTES) {
-      throw failed(
-          Reason.PROTOCOL,
-          "answer: "
-              + (length + HEADER_BYTES)
-              + " bytes (expected: at most "
-              + maximumAnswerBytes
-              + ")",
-          null);
-    }
-    if (length % HEADER_BYTES != 0) {
-      throw failed(
-          Reason.PROTOCOL,
-          "answer: a structure of " + length + " bytes (expected: a multiple of 8)",
-          null);
-    }
-    MessageBuffer answer = MessageBuffer.allocate(HEADER_BYTES + (int) length);
+    MessageBuffer answer = MessageBuffer.allocate(lengthBytes(header.flip()));
     boolean whole = false;
     try {
-      ByteBuffer bytes = answer.bytes().put(header.flip());
+      ByteBuffer bytes = answer.bytes().put(header);
       fill(in, bytes);
       whole = true;
       return answer;
@@ -196,6 +168,14 @@ final class Connection {
       if (!whole) {
         answer.close();
       }
+    }
+  }
+
+  private int lengthBytes(ByteBuffer header) throws TransportException {
+    try {
+      return TtlvReader.messageBytes(header, Tag.RESPONSE_MESSAGE, limits);
+    } catch (TtlvException e) {
+      throw failed(Reason.PROTOCOL, "answer: " + e.getMessage(), e);
     }
   }
 

@@ -12,6 +12,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -46,7 +47,23 @@ public final class ConnectionPool implements AutoCloseable {
     T read(ByteBuffer answer) throws E;
   }
 
-  private record Idle(Connection connection, long sinceNanos) {}
+  private static final class Idle {
+    private final Connection connection;
+    private final long sinceNanos = System.nanoTime();
+    private @Nullable Future<?> end;
+
+    Idle(Connection connection) {
+      this.connection = connection;
+    }
+
+    /** Calls the end off, so that the timer holds nothing of a connection that is gone. */
+    Connection taken() {
+      if (end != null) {
+        end.cancel(false);
+      }
+      return connection;
+    }
+  }
 
   private final ServerAddress address;
   private final TlsClient tls;
@@ -180,13 +197,13 @@ public final class ConnectionPool implements AutoCloseable {
         if (candidate == null) {
           return null;
         }
-        busy.add(candidate.connection());
+        busy.add(candidate.taken());
       }
-      Duration unused = Duration.ofNanos(System.nanoTime() - candidate.sinceNanos());
-      if (candidate.connection().isUsable(unused)) {
-        return candidate.connection();
+      Duration unused = Duration.ofNanos(System.nanoTime() - candidate.sinceNanos);
+      if (candidate.connection.isUsable(unused)) {
+        return candidate.connection;
       }
-      forget(candidate.connection());
+      forget(candidate.connection);
     }
   }
 
@@ -194,7 +211,7 @@ public final class ConnectionPool implements AutoCloseable {
     synchronized (lock) {
       checkOpen();
     }
-    Connection connection = Connection.open(address, tls, timeouts, settings.maximumAnswerBytes());
+    Connection connection = Connection.open(address, tls, timeouts, settings.answerLimits());
     synchronized (lock) {
       if (!closed) {
         busy.add(connection);
@@ -210,9 +227,9 @@ public final class ConnectionPool implements AutoCloseable {
     synchronized (lock) {
       busy.remove(connection);
       if (!closed) {
-        Idle kept = new Idle(connection, System.nanoTime());
+        Idle kept = new Idle(connection);
         idle.addFirst(kept);
-        var _ = Watchdog.after(settings.idle(), () -> closeIdle(kept));
+        kept.end = Watchdog.after(settings.idle(), () -> closeIdle(kept));
         return;
       }
     }
@@ -225,7 +242,7 @@ public final class ConnectionPool implements AutoCloseable {
         return;
       }
     }
-    kept.connection().closeInPeace();
+    kept.connection.closeInPeace();
   }
 
   private void forget(Connection connection) {
@@ -254,7 +271,7 @@ public final class ConnectionPool implements AutoCloseable {
     List<Connection> working;
     synchronized (lock) {
       closed = true;
-      resting = idle.stream().map(Idle::connection).toList();
+      resting = idle.stream().map(Idle::taken).toList();
       idle.clear();
       working = List.copyOf(busy);
     }

@@ -1,12 +1,14 @@
 package io.filterd.kmip.net;
 
+import io.filterd.kmip.ttlv.TtlvLimits;
 import java.time.Duration;
 
 /**
  * How many connections to one server there are, and for how long.
  *
  * @param maximumConnections 1..64
- * @param idle after how long an unused connection is closed; 1 ms to 1 h
+ * @param idle after how long an unused connection is closed; 1 ms to 1 h. Until then the buffers of
+ *     the JDK's TLS may hold the last answer, and so a key, in the Java heap
  * @param waiting how long an exchange waits for a connection when all are in use; 1 ms to 1 h
  * @param maximumAnswerBytes the longest answer that is read; 1 KiB..16 MiB
  */
@@ -29,9 +31,14 @@ public record PoolSettings(
     }
   }
 
-  /** 4 connections, closed after 30 s, waited for for 60 s; answers up to 1 MiB. */
+  /** 4 connections, closed after 2 s, waited for for 60 s; answers up to 1 MiB. */
   public static PoolSettings defaults() {
-    return new PoolSettings(4, Duration.ofSeconds(30), Duration.ofSeconds(60), 1 << 20);
+    return new PoolSettings(4, Duration.ofSeconds(2), Duration.ofSeconds(60), 1 << 20);
+  }
+
+  TtlvLimits answerLimits() {
+    return new TtlvLimits(
+        maximumAnswerBytes, TtlvLimits.DEFAULT.depth(), TtlvLimits.DEFAULT.items());
   }
 
   private static void check(String name, Duration value) {

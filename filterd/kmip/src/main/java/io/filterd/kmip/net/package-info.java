@@ -1,6 +1,6 @@
 /**
  * The way to one KMIP server: mutual TLS, timeouts, framing of messages, a pool of connections.
- * Knows nothing of what is in a message; depends on {@code io.filterd.kmip.cert} alone.
+ * Knows of a message only where it ends; depends on {@code cert} and {@code ttlv} alone.
  */
 @NullMarked
 package io.filterd.kmip.net;

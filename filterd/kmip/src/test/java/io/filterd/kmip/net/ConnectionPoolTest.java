@@ -42,7 +42,8 @@ class ConnectionPoolTest {
   private static final ClientIdentity SERVER = PKI.issue(Order.server());
   private static final ClientIdentity CLIENT = PKI.issue(Order.client("filterd"));
   private static final Script ECHO = ScriptedKmipServer.answering(Messages::echo);
-  private static final PoolSettings LASTING = PoolSettings.defaults();
+  private static final PoolSettings LASTING =
+      new PoolSettings(4, Duration.ofSeconds(60), Duration.ofSeconds(60), 1 << 20);
 
   @TempDir Path folder;
 

@@ -282,7 +282,7 @@ class TransportTest {
         failureOf(answeredWith("HTTP/1.1 400 Bad Request".getBytes(StandardCharsets.US_ASCII))),
         Reason.PROTOCOL,
         Request.MAYBE_SENT,
-        "answer: starts with 48545450 (expected: 42007b01, a KMIP response message)");
+        "answer: byte 0: 0x485454 (expected: the tag of a ResponseMessage)");
   }
 
   @Test
@@ -291,12 +291,12 @@ class TransportTest {
         failureOf(answeredWith(HexFormat.of().parseHex("42007b0180000000"))),
         Reason.PROTOCOL,
         Request.MAYBE_SENT,
-        "answer: 2147483656 bytes (expected: at most 1048576)");
+        "answer: byte 0: ResponseMessage: length: 2147483648 bytes (expected: at most 1048568)");
     assertFailed(
         failureOf(answeredWith(HexFormat.of().parseHex("42007b01fffffff8"))),
         Reason.PROTOCOL,
         Request.MAYBE_SENT,
-        "answer: 4294967296 bytes (expected: at most 1048576)");
+        "answer: byte 0: ResponseMessage: length: 4294967288 bytes (expected: at most 1048568)");
   }
 
   @Test
@@ -305,7 +305,7 @@ class TransportTest {
         failureOf(answeredWith(HexFormat.of().parseHex("42007b010000000d"))),
         Reason.PROTOCOL,
         Request.MAYBE_SENT,
-        "answer: a structure of 13 bytes (expected: a multiple of 8)");
+        "answer: byte 0: ResponseMessage: length: 13 bytes (expected: a multiple of 8)");
   }
 
   @Test

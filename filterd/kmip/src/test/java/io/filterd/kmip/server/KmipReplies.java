@@ -44,6 +44,9 @@ public final class KmipReplies implements ScriptedKmipServer.Answers {
     /** The server could not even read the message: it answers in version 1.0, to no operation. */
     record NotRead(ResultReason reason, String words) implements Reply {}
 
+    /** A whole message, as it is. */
+    record Whole(Structure message) implements Reply {}
+
     /** Done, with these items in the answer. */
     static Reply done(Item... payload) {
       return new Done(List.of(payload));
@@ -127,6 +130,7 @@ public final class KmipReplies implements ScriptedKmipServer.Answers {
               Item.enumeration(Tag.OPERATION, operation.code()),
               Item.enumeration(Tag.RESULT_STATUS, 0),
               Item.structure(Tag.RESPONSE_PAYLOAD, payload));
+      case Reply.Whole(var message) -> message;
       case Reply.Refused(var reason, var words) ->
           answer(
               version,
