@@ -207,6 +207,11 @@ public final class Inventory implements AutoCloseable {
     return Optional.ofNullable(vms.get(name));
   }
 
+  /** All VMs with a key, by name. */
+  public synchronized List<VmRecord> vms() {
+    return List.copyOf(vms.values());
+  }
+
   /** Adds or replaces a disk; durable when this returns. */
   public synchronized void put(DiskRecord disk) throws IOException {
     put(disks, disk.name(), disk);
