@@ -12,6 +12,7 @@ import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
+import io.filterd.inventory.KeyRecord;
 import io.filterd.inventory.VmRecord;
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyLabel;
@@ -52,6 +53,7 @@ final class DiskContents {
   private final KnownDisks known;
   private final PolicyFolder policies;
   private final KeyAccess keys;
+  private final KeyLedger ledger;
   private final String defaultProvider;
   private final DiskOpener opener;
   private final Attachments attachments;
@@ -64,6 +66,7 @@ final class DiskContents {
       Inventory inventory,
       PolicyFolder policies,
       KeyAccess keys,
+      KeyLedger ledger,
       DiskOpener opener,
       Attachments attachments,
       ReentrantLock changes) {
@@ -73,6 +76,7 @@ final class DiskContents {
     this.known = new KnownDisks(inventory);
     this.policies = policies;
     this.keys = keys;
+    this.ledger = ledger;
     this.opener = opener;
     this.attachments = attachments;
     this.changes = changes;
@@ -201,8 +205,11 @@ final class DiskContents {
     String provider = rule.provider().orElse(defaultProvider);
     keys.provider(provider);
     if (rule.kekScope() == KekScope.PER_DISK) {
-      return keys.createKek(
-          provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
+      KeyReference own =
+          keys.createKek(
+              provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
+      ledger.made(own, name.toString(), KeyRecord.State.MADE);
+      return own;
     }
     Optional<VmRecord> vm = inventory.vm(name.vm());
     if (vm.isPresent() && vm.get().provider().equals(provider)) {
@@ -210,6 +217,7 @@ final class DiskContents {
     }
     KeyReference made =
         keys.createKek(provider, new KeyLabel(KeyLabel.Scope.VM, name.vm()), withoutBackup);
+    ledger.made(made, name.vm(), KeyRecord.State.MADE);
     inventory.put(new VmRecord(name.vm(), provider, made.keyId(), made.checkValue()));
     return made;
   }

@@ -22,7 +22,7 @@ final class Output {
   }
 
   /** Prints the result as JSON if that was asked for; true if it was. */
-  private boolean printedAsJson(Object result) {
+  boolean printedAsJson(Object result) {
     if (json) {
       try {
         out.println(Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(result));

@@ -19,7 +19,8 @@ import picocli.CommandLine.Parameters;
       ProviderCommand.Init.class,
       ProviderCommand.Backup.class,
       ProviderCommand.Restore.class,
-      ProviderCommand.Status.class
+      ProviderCommand.Status.class,
+      RecryptCommands.Migrate.class
     })
 final class ProviderCommand {
   private static final String PROVIDER_HELP =
