@@ -1,6 +1,7 @@
 package io.filterd.policy;
 
 import io.filterd.policy.StoragePolicy.FilterUse;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 
@@ -23,6 +24,13 @@ public record AppliedPolicy(
    *
    * @param unitBytes the data unit
    * @param provider the provider of the key-encryption key
+   * @param kekAge how old the key-encryption key is, at least; empty if nobody knows
    */
-  public record AppliedEncryption(String cipher, int unitBytes, String provider) {}
+  public record AppliedEncryption(
+      String cipher, int unitBytes, String provider, Optional<Duration> kekAge) {
+    /** With a key of unknown age. */
+    public AppliedEncryption(String cipher, int unitBytes, String provider) {
+      this(cipher, unitBytes, provider, Optional.empty());
+    }
+  }
 }

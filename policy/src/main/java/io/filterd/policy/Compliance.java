@@ -3,6 +3,7 @@ package io.filterd.policy;
 import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.StoragePolicy.EncryptionRule;
 import io.filterd.policy.StoragePolicy.FilterUse;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -38,6 +39,7 @@ public record Compliance(Verdict verdict, List<String> reasons) {
     }
     List<String> broken = dataDifferences(wanted, running.encryption());
     compareProvider(wanted, running.encryption(), broken);
+    compareAge(wanted, running.encryption(), broken);
     List<String> outdated = new ArrayList<>();
     if (!running.name().get().equals(wanted.name())) {
       outdated.add(
@@ -84,6 +86,17 @@ public record Compliance(Verdict verdict, List<String> reasons) {
     Optional<String> provider = wanted.encryption().flatMap(EncryptionRule::provider);
     if (provider.isPresent() && actual.isPresent()) {
       differ("key provider", actual.get().provider(), provider.get(), broken);
+    }
+  }
+
+  private static void compareAge(
+      StoragePolicy wanted, Optional<AppliedEncryption> actual, List<String> broken) {
+    Optional<Duration> age = actual.flatMap(AppliedEncryption::kekAge);
+    Optional<Duration> limit = wanted.kekRotation();
+    if (age.isPresent() && limit.isPresent() && age.get().compareTo(limit.get()) > 0) {
+      broken.add(
+          "key-encryption key is %d d old (policy: %d d)"
+              .formatted(age.get().toDays(), limit.get().toDays()));
     }
   }
 

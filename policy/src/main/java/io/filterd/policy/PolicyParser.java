@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  *   tenant: example           # only with per-tenant
  *   kekCache: 0s              # how long the key-encryption key is kept after it was fetched
  * allowFiltersBeforeEncryption: false
- * rotation: {kek: 365d}       # only with encryption
+ * rotation: {kek: 365d, auto: true}  # only with encryption; auto: without a command
  * }</pre>
  */
 public final class PolicyParser {
@@ -67,13 +67,15 @@ public final class PolicyParser {
     Optional<EncryptionRule> encryption = encryption(root);
     boolean allow = root.enabled("allowFiltersBeforeEncryption", false);
     List<FilterUse> filters = filters(root, catalog, encryption.isPresent() && !allow);
-    Optional<Duration> rotation = rotation(root, encryption.isPresent());
+    Rotation rotation = rotation(root, encryption.isPresent());
     root.end();
     if (!problems.isEmpty()) {
       return new PolicyResult(Optional.empty(), problems.list());
     }
     return new PolicyResult(
-        Optional.of(new StoragePolicy(name, description, filters, encryption, allow, rotation)),
+        Optional.of(
+            new StoragePolicy(
+                name, description, filters, encryption, allow, rotation.kek(), rotation.auto())),
         List.of());
   }
 
@@ -159,18 +161,25 @@ public final class PolicyParser {
     return Optional.ofNullable(tenant);
   }
 
-  private static Optional<Duration> rotation(YamlMap root, boolean encrypted) {
+  /** When keys are to be replaced, and whether that needs a command. */
+  private record Rotation(Optional<Duration> kek, boolean auto) {}
+
+  private static Rotation rotation(YamlMap root, boolean encrypted) {
     if (!root.has("rotation")) {
-      return Optional.empty();
+      return new Rotation(Optional.empty(), false);
     }
     YamlMap ages = root.map("rotation");
     boolean given = ages.has("kek");
     Duration kek = ages.duration("kek", LONGEST_ROTATION, SHORTEST_ROTATION, LONGEST_ROTATION);
+    boolean auto = ages.enabled("auto", false);
+    if (auto && !given) {
+      ages.problem("auto", "true without an age (expected: kek, for example 365d)");
+    }
     ages.end();
     if (!encrypted) {
       root.problem("rotation", "has nothing to rotate (expected: an encryption rule)");
     }
-    return given ? Optional.of(kek) : Optional.empty();
+    return new Rotation(given ? Optional.of(kek) : Optional.empty(), auto);
   }
 
   private static List<FilterUse> filters(

@@ -20,6 +20,7 @@ import java.util.TreeMap;
  * @param encryption how the disk is encrypted, if it is
  * @param allowFiltersBeforeEncryption whether filters of third parties may see plaintext
  * @param kekRotation the age at which the key-encryption key should be replaced, if it should be
+ * @param rotatesByItself whether it is then replaced without a command
  */
 public record StoragePolicy(
     String name,
@@ -27,10 +28,22 @@ public record StoragePolicy(
     List<FilterUse> filters,
     Optional<EncryptionRule> encryption,
     boolean allowFiltersBeforeEncryption,
-    Optional<Duration> kekRotation) {
+    Optional<Duration> kekRotation,
+    boolean rotatesByItself) {
   /** Copies the list. */
   public StoragePolicy {
     filters = List.copyOf(filters);
+  }
+
+  /** A policy under which keys are replaced by command only. */
+  public StoragePolicy(
+      String name,
+      String description,
+      List<FilterUse> filters,
+      Optional<EncryptionRule> encryption,
+      boolean allowFiltersBeforeEncryption,
+      Optional<Duration> kekRotation) {
+    this(name, description, filters, encryption, allowFiltersBeforeEncryption, kekRotation, false);
   }
 
   /**
@@ -114,6 +127,9 @@ public record StoragePolicy(
         });
     line(text, "allowFiltersBeforeEncryption", allowFiltersBeforeEncryption);
     kekRotation.ifPresent(age -> line(text, "rotation.kek", age));
+    if (rotatesByItself) {
+      line(text, "rotation.auto", true);
+    }
     return text.toString();
   }
 

@@ -45,6 +45,32 @@ class ComplianceTest {
   }
 
   @Test
+  void findsAKeyThatIsTooOld() {
+    StoragePolicy rotating =
+        new StoragePolicy(
+            "gold",
+            "",
+            List.of(),
+            Optional.of(RULE),
+            false,
+            Optional.of(Duration.ofDays(90)),
+            true);
+
+    assertThat(Compliance.compare(rotating, applied(rotating, aged(Duration.ofDays(97)))))
+        .isEqualTo(
+            new Compliance(
+                Verdict.NON_COMPLIANT, List.of("key-encryption key is 97 d old (policy: 90 d)")));
+    assertThat(Compliance.compare(rotating, applied(rotating, aged(Duration.ofDays(90)))).verdict())
+        .isEqualTo(Verdict.COMPLIANT);
+    assertThat(Compliance.compare(rotating, applied(rotating, ENCRYPTION)).verdict())
+        .isEqualTo(Verdict.COMPLIANT);
+  }
+
+  private static AppliedEncryption aged(Duration age) {
+    return new AppliedEncryption("aes-256-xts", 4096, "native", Optional.of(age));
+  }
+
+  @Test
   void judgesADetachedDiskByWhatItIs() {
     AppliedPolicy detached =
         new AppliedPolicy(

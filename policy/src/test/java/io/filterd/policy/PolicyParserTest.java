@@ -123,6 +123,7 @@ class PolicyParserTest {
             allowFiltersBeforeEncryption: true
             rotation:
               kek: 90d
+              auto: true
             """);
 
     assertThat(policy)
@@ -147,7 +148,8 @@ class PolicyParserTest {
                     new EncryptionRule(
                         "aes-256-xts", 512, Optional.of("kms.example"), KekScope.PER_DISK)),
                 true,
-                Optional.of(Duration.ofDays(90))));
+                Optional.of(Duration.ofDays(90)),
+                true));
   }
 
   @Test
@@ -196,6 +198,15 @@ class PolicyParserTest {
         .containsExactly(
             "p.yaml:3: encryption.tenant: ../x"
                 + " (expected: 1..63 letters, digits, dots, hyphens and underscores)");
+  }
+
+  @Test
+  void rotatesByItselfOnlyAtAnAge() {
+    assertThat(policy("version: 1\nname: p\nencryption: {}\nrotation: {kek: 90d}\n"))
+        .satisfies(policy -> assertThat(policy.rotatesByItself()).isFalse());
+    assertThat(problems("version: 1\nname: p\nencryption: {}\nrotation: {auto: true}\n"))
+        .anyMatch(
+            each -> each.endsWith("auto: true without an age (expected: kek, for example 365d)"));
   }
 
   @Test

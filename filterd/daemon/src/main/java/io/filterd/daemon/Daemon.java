@@ -56,6 +56,7 @@ public final class Daemon implements AutoCloseable {
       control =
           ControlServer.start(
               config.control().socket(), config.control().mode(), host, Host.operations());
+      host.rotation().start();
       started = true;
       return new Daemon(host, nbd, control);
     } catch (IOException failure) {

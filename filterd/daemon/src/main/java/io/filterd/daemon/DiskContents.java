@@ -12,6 +12,7 @@ import io.filterd.daemon.control.Results;
 import io.filterd.inventory.DiskName;
 import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
+import io.filterd.inventory.KeyRecord;
 import io.filterd.inventory.TenantRecord;
 import io.filterd.inventory.VmRecord;
 import io.filterd.keys.KeyException;
@@ -52,6 +53,7 @@ final class DiskContents {
   private final KnownDisks known;
   private final PolicyFolder policies;
   private final KeyAccess keys;
+  private final KeyLedger ledger;
   private final String defaultProvider;
   private final DiskOpener opener;
   private final Attachments attachments;
@@ -64,6 +66,7 @@ final class DiskContents {
       Inventory inventory,
       PolicyFolder policies,
       KeyAccess keys,
+      KeyLedger ledger,
       DiskOpener opener,
       Attachments attachments,
       ReentrantLock changes) {
@@ -73,6 +76,7 @@ final class DiskContents {
     this.known = new KnownDisks(inventory);
     this.policies = policies;
     this.keys = keys;
+    this.ledger = ledger;
     this.opener = opener;
     this.attachments = attachments;
     this.changes = changes;
@@ -223,9 +227,13 @@ final class DiskContents {
     keys.provider(provider);
     KeyReference kek =
         switch (rule.kekScope()) {
-          case PER_DISK ->
-              keys.createKek(
-                  provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
+          case PER_DISK -> {
+            KeyReference own =
+                keys.createKek(
+                    provider, new KeyLabel(KeyLabel.Scope.DISK, name.toString()), withoutBackup);
+            ledger.made(own, name.toString(), KeyRecord.State.MADE);
+            yield own;
+          }
           case PER_VM -> kekOfVm(name.vm(), provider, withoutBackup);
           case PER_TENANT -> kekOfTenant(rule.tenant().orElseThrow(), provider, withoutBackup);
         };
@@ -241,6 +249,7 @@ final class DiskContents {
     }
     KeyReference made =
         keys.createKek(provider, new KeyLabel(KeyLabel.Scope.VM, vm), withoutBackup);
+    ledger.made(made, vm, KeyRecord.State.MADE);
     inventory.put(new VmRecord(vm, provider, made.keyId(), made.checkValue()));
     return made;
   }
@@ -253,6 +262,8 @@ final class DiskContents {
     }
     KeyReference made =
         keys.createKek(provider, new KeyLabel(KeyLabel.Scope.TENANT, tenant), withoutBackup);
+    ledger.made(
+        made, KeyLedger.owner(new KeyLabel(KeyLabel.Scope.TENANT, tenant)), KeyRecord.State.MADE);
     inventory.put(new TenantRecord(tenant, provider, made.keyId(), made.checkValue()));
     return made;
   }

@@ -290,6 +290,15 @@ final class DiskOpener {
                             + " names no storage policy: import it into a new disk with one")));
   }
 
+  /**
+   * Opens the links of a disk that is not attached, to change how they are described: without their
+   * keys, so that what they hold can't be read.
+   */
+  LinkedDisk openStored(DiskName name, Path file)
+      throws OperationException, IOException, BlockException {
+    return openLinks(name, file, Access.READ_WRITE, link -> new CheckedDevice(link.link()));
+  }
+
   private LinkedDisk openLinks(DiskName name, Path file, Access access, LinkedDisk.Front front)
       throws OperationException, IOException, BlockException {
     try {

@@ -9,14 +9,17 @@ import io.filterd.inventory.DiskRecord;
 import io.filterd.inventory.Inventory;
 import io.filterd.nbd.NbdServer;
 import io.filterd.policy.AppliedPolicy;
+import io.filterd.policy.AppliedPolicy.AppliedEncryption;
 import io.filterd.policy.Compliance;
 import io.filterd.policy.StoragePolicy;
 import io.filterd.vmdk.Access;
+import io.filterd.vmdk.DiskChain;
 import io.filterd.vmdk.FormatException;
 import io.filterd.vmdk.Locker;
 import io.filterd.vmdk.VmdkDisk;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -30,12 +33,15 @@ final class DiskReports {
   private final Inventory inventory;
   private final PolicyFolder policies;
   private final Attachments attachments;
+  private final KeyLedger ledger;
   private volatile @Nullable NbdServer server;
 
-  DiskReports(Inventory inventory, PolicyFolder policies, Attachments attachments) {
+  DiskReports(
+      Inventory inventory, PolicyFolder policies, Attachments attachments, KeyLedger ledger) {
     this.inventory = inventory;
     this.policies = policies;
     this.attachments = attachments;
+    this.ledger = ledger;
   }
 
   /** From now on disks have clients, and places where clients find them. */
@@ -181,7 +187,29 @@ final class DiskReports {
             name,
             stack.map(DiskStack::policyDigest),
             stack.map(DiskStack::filterUses),
-            DiskOpener.appliedEncryption(disk)));
+            DiskOpener.appliedEncryption(disk)
+                .map(
+                    applied ->
+                        new AppliedEncryption(
+                            applied.cipher(),
+                            applied.unitBytes(),
+                            applied.provider(),
+                            age(disk, stack)))));
+  }
+
+  /** How old the oldest of the disk's keys is; of a detached disk, those of its top link. */
+  private Optional<Duration> age(VmdkDisk disk, Optional<DiskStack> stack) {
+    List<VmdkDisk> links =
+        stack
+            .map(open -> open.links().links().stream().map(DiskChain.Link::disk).toList())
+            .orElse(List.of(disk));
+    return links.stream()
+        .flatMap(link -> link.encryption().stream())
+        .flatMap(metadata -> metadata.keySafe().stream())
+        .map(DiskKeys::reference)
+        .distinct()
+        .flatMap(key -> ledger.age(key).stream())
+        .max(Duration::compareTo);
   }
 
   private List<String> uris(DiskName name) {

@@ -5,6 +5,7 @@ import io.filterd.crypto.SecretMemoryException;
 import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.Care;
 import io.filterd.daemon.control.KeyCare;
+import io.filterd.daemon.control.KeyOperations;
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -53,10 +54,12 @@ public final class Host implements Operations, AutoCloseable {
   private final Connections connections;
   private final Policies policies;
   private final Providers providers;
+  private final Recrypt recrypt;
+  private final KeyRotation rotation;
   private final Map<String, Handler<?, ?>> handlers = new HashMap<>();
   private volatile boolean served;
 
-  private Host(DaemonConfig config, Inventory inventory) {
+  private Host(DaemonConfig config, Inventory inventory, Clock clock) {
     this.config = config;
     this.inventory = inventory;
     this.keys = new KeyAccess(config.keys());
@@ -66,8 +69,10 @@ public final class Host implements Operations, AutoCloseable {
     DiskOpener opener = new DiskOpener(filters, folder, keys, inventory, config.engine());
     // Who makes, attaches, detaches or changes a disk holds it.
     ReentrantLock changes = new ReentrantLock();
-    this.reports = new DiskReports(inventory, folder, attachments);
-    this.contents = new DiskContents(config, inventory, folder, keys, opener, attachments, changes);
+    KeyLedger ledger = new KeyLedger(inventory, clock);
+    this.reports = new DiskReports(inventory, folder, attachments, ledger);
+    this.contents =
+        new DiskContents(config, inventory, folder, keys, ledger, opener, attachments, changes);
     this.serving =
         new DiskServing(config.control().socket(), inventory, keys, opener, attachments, changes);
     this.locked = new LockedDisks(inventory, keys, opener, serving, attachments);
@@ -75,6 +80,17 @@ public final class Host implements Operations, AutoCloseable {
     this.connections = new Connections(config.control().socket());
     this.policies = new Policies(folder, attachments, changes);
     this.providers = new Providers(config.keys(), keys, locked::waitingFor);
+    DiskKeys diskKeys = new DiskKeys(attachments, changes);
+    RecryptPlan plan = new RecryptPlan(inventory, folder, keys, diskKeys);
+    this.recrypt =
+        new Recrypt(
+            config.state(), inventory, keys, ledger, plan, opener, attachments, clock, changes);
+    this.rotation = new KeyRotation(inventory, folder, keys, ledger, diskKeys, plan, recrypt);
+    KeyGuard guard = new KeyGuard(inventory, keys, diskKeys, recrypt);
+    on(KeyOperations.KEY_RECRYPT, recrypt::run);
+    on(KeyOperations.KEY_USES, (arguments, progress) -> guard.uses(arguments.key()));
+    on(KeyOperations.KEY_REVOKE, (arguments, progress) -> guard.revoke(arguments));
+    on(KeyOperations.KEY_DESTROY, (arguments, progress) -> guard.destroy(arguments));
     on(Operation.VERSION, (arguments, progress) -> version());
     on(Operation.DISK_LIST, (arguments, progress) -> reports.list());
     on(Operation.DISK_INFO, (arguments, progress) -> reports.details(disk(arguments.name())));
@@ -113,7 +129,7 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.POLICY_LIST, (arguments, progress) -> policies.list(reports.list().disks()));
     on(Operation.POLICY_APPLY, (arguments, progress) -> apply(arguments));
     DiskSnapshots snapshots =
-        new DiskSnapshots(inventory, keys, opener, attachments, Clock.systemUTC(), changes);
+        new DiskSnapshots(inventory, keys, opener, attachments, clock, changes);
     on(Operation.SNAPSHOT_LIST, (arguments, progress) -> snapshots.list(arguments));
     on(Operation.SNAPSHOT_CREATE, (arguments, progress) -> snapshots.create(arguments));
     on(Operation.SNAPSHOT_REVERT, (arguments, progress) -> snapshots.revert(arguments));
@@ -183,7 +199,11 @@ public final class Host implements Operations, AutoCloseable {
         Operation.PROVIDER_BACKUP,
         Operation.PROVIDER_RESTORE,
         Operation.PROVIDER_RESEAL,
-        Operation.PROVIDER_STATUS);
+        Operation.PROVIDER_STATUS,
+        KeyOperations.KEY_RECRYPT,
+        KeyOperations.KEY_USES,
+        KeyOperations.KEY_REVOKE,
+        KeyOperations.KEY_DESTROY);
   }
 
   /** Opens the host's state for commands, where no daemon has it open. */
@@ -192,11 +212,16 @@ public final class Host implements Operations, AutoCloseable {
   }
 
   static Host open(DaemonConfig config) throws OperationException {
+    return open(config, Clock.systemUTC());
+  }
+
+  /** Opens the host's state, by a clock that tells how old keys are. */
+  static Host open(DaemonConfig config, Clock clock) throws OperationException {
     try {
       Files.createDirectories(
           config.state(),
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-      return new Host(config, Inventory.open(config.state()));
+      return new Host(config, Inventory.open(config.state()), clock);
     } catch (InventoryException failure) {
       throw new OperationException(Code.CONFLICT, String.valueOf(failure.getMessage()), failure);
     } catch (IOException failure) {
@@ -281,6 +306,11 @@ public final class Host implements Operations, AutoCloseable {
     connections.serving(nbd);
   }
 
+  /** Replaces keys whose policies say so. */
+  KeyRotation rotation() {
+    return rotation;
+  }
+
   /** Opens what the first disk will need. */
   void warmUp() {
     keys.warmUp();
@@ -290,6 +320,12 @@ public final class Host implements Operations, AutoCloseable {
   @Override
   public void close() throws OperationException {
     locked.close();
+    rotation.close();
+    try {
+      recrypt.stop();
+    } catch (InterruptedException stop) {
+      Thread.currentThread().interrupt();
+    }
     List<String> failures = serving.closeAll();
     keys.close();
     try {

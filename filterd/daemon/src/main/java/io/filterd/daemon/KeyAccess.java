@@ -25,12 +25,16 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The key hierarchy as the daemon uses it: providers are opened when they are first needed, since
  * that takes time and may fail, and lockers are turned from a descriptor's words into keys'.
  */
 final class KeyAccess implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(KeyAccess.class);
+
   private final DaemonConfig.Keys config;
   private final Set<String> opened = ConcurrentHashMap.newKeySet();
 
@@ -145,6 +149,66 @@ final class KeyAccess implements AutoCloseable {
     WrappedDek wrapped = with(kek.provider()).create(disk.toString(), ids.binding(), kek);
     return new Locker(
         kek.provider(), kek.keyId(), kek.checkValue(), wrapped.algorithm(), wrapped.wrapped());
+  }
+
+  /**
+   * Wraps a link's data key under another key-encryption key. Neither the descriptor nor the cache
+   * is changed.
+   */
+  Locker rewrap(DiskName disk, EncryptionMetadata metadata, KeyReference kek) throws KeyException {
+    List<WrappedDek> keySafe = openable(metadata.keySafe());
+    WrappedDek made = with(kek.provider()).rewrap(disk.toString(), binding(metadata), keySafe, kek);
+    return new Locker(
+        kek.provider(), kek.keyId(), kek.checkValue(), made.algorithm(), made.wrapped());
+  }
+
+  /** Makes sure that a locker opens, and to the same data key as the others that open. */
+  void verify(DiskName disk, EncryptionMetadata metadata, Locker locker, List<Locker> others)
+      throws KeyException {
+    with(locker.provider());
+    keys().verify(disk.toString(), binding(metadata), wrapped(locker), openable(others));
+  }
+
+  private static DekBinding binding(EncryptionMetadata metadata) {
+    return new EncryptionIds(metadata.diskId(), metadata.linkId(), metadata.unitBytes()).binding();
+  }
+
+  private static WrappedDek wrapped(Locker locker) throws KeyException {
+    return WrappedDek.parse(
+        locker.provider(),
+        locker.keyId(),
+        locker.checkValue(),
+        locker.algorithm(),
+        locker.wrappedDek());
+  }
+
+  /** Opens the lockers' providers, as far as they can be. */
+  private List<WrappedDek> openable(List<Locker> lockers) throws KeyException {
+    List<WrappedDek> keySafe = new ArrayList<>();
+    for (Locker locker : lockers) {
+      keySafe.add(wrapped(locker));
+      try {
+        with(locker.provider());
+      } catch (KeyException closed) {
+        LOG.warn("provider={}: {}", locker.provider(), closed.getMessage());
+      }
+    }
+    return keySafe;
+  }
+
+  /** Asks a key's provider about it. */
+  KeyDescription describe(KeyReference kek) throws KeyException {
+    return with(kek.provider()).describe(kek);
+  }
+
+  /** Ends the use of a key for new data keys. */
+  void revoke(KeyReference kek) throws KeyException {
+    with(kek.provider()).revoke(kek);
+  }
+
+  /** Destroys a key, and all that only it opens. */
+  void destroy(KeyReference kek) throws KeyException {
+    with(kek.provider()).destroy(kek);
   }
 
   /** What a data key is bound to. */

@@ -19,6 +19,8 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.DateTimeException;
+import java.time.Instant;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -48,14 +50,37 @@ public final class Inventory implements AutoCloseable {
           .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
 
-  /** The last two are there if there are any. */
+  /** The last three are there if there are any. */
   @JsonInclude(JsonInclude.Include.NON_NULL)
   private record Contents(
       int version,
       List<VmEntry> vms,
       List<DiskEntry> disks,
       @Nullable List<VmEntry> tenants,
-      @Nullable List<String> locked) {}
+      @Nullable List<String> locked,
+      @Nullable List<KeyEntry> keys) {}
+
+  private record KeyEntry(
+      String provider,
+      String keyId,
+      String checkValue,
+      String owner,
+      String since,
+      KeyRecord.State state) {
+    private static KeyEntry of(KeyRecord key) {
+      return new KeyEntry(
+          key.provider(),
+          key.keyId(),
+          key.checkValue(),
+          key.owner(),
+          key.since().toString(),
+          key.state());
+    }
+
+    private KeyRecord record() {
+      return new KeyRecord(provider, keyId, checkValue, owner, Instant.parse(since), state);
+    }
+  }
 
   private record VmEntry(String name, String provider, String keyId, String checkValue) {}
 
@@ -84,6 +109,7 @@ public final class Inventory implements AutoCloseable {
   private final TreeMap<String, VmRecord> vms = new TreeMap<>();
   private final TreeMap<String, TenantRecord> tenants = new TreeMap<>();
   private final TreeSet<DiskName> locked = new TreeSet<>();
+  private final TreeMap<String, KeyRecord> keys = new TreeMap<>();
 
   private Inventory(Path file, FileChannel lockChannel) {
     this.file = file;
@@ -159,7 +185,15 @@ public final class Inventory implements AutoCloseable {
       for (String each : contents.locked() == null ? List.<String>of() : contents.locked()) {
         locked.add(DiskName.parse(each));
       }
-    } catch (JsonProcessingException | IllegalArgumentException | NullPointerException damage) {
+      List<KeyEntry> keyEntries = contents.keys();
+      for (KeyEntry key : keyEntries == null ? List.<KeyEntry>of() : keyEntries) {
+        KeyRecord record = key.record();
+        keys.put(record.name(), record);
+      }
+    } catch (JsonProcessingException
+        | IllegalArgumentException
+        | DateTimeException
+        | NullPointerException damage) {
       throw new InventoryException(
           file
               + ": not a readable inventory ("
@@ -293,12 +327,24 @@ public final class Inventory implements AutoCloseable {
     put(vms, vm.name(), vm);
   }
 
+  /** All key-encryption keys that were ever noted. */
+  public synchronized List<KeyRecord> keys() {
+    return List.copyOf(keys.values());
+  }
+
+  /** Adds or replaces a key-encryption key; durable when this returns. */
+  public synchronized void put(KeyRecord key) throws IOException {
+    put(keys, key.name(), key);
+  }
+
   private void store() throws IOException {
     List<VmEntry> vmEntries =
         vms.values().stream()
             .map(vm -> new VmEntry(vm.name(), vm.provider(), vm.keyId(), vm.checkValue()))
             .toList();
     List<DiskEntry> diskEntries = disks.values().stream().map(DiskEntry::of).toList();
+    List<KeyEntry> keyEntries =
+        keys.isEmpty() ? null : keys.values().stream().map(KeyEntry::of).toList();
     List<VmEntry> tenantEntries =
         tenants.values().stream()
             .map(each -> new VmEntry(each.name(), each.provider(), each.keyId(), each.checkValue()))
@@ -311,7 +357,8 @@ public final class Inventory implements AutoCloseable {
                 vmEntries,
                 diskEntries,
                 tenantEntries.isEmpty() ? null : tenantEntries,
-                lockedNames.isEmpty() ? null : lockedNames));
+                lockedNames.isEmpty() ? null : lockedNames,
+                keyEntries));
     Path next = file.resolveSibling(file.getFileName() + ".new");
     removeLeftover(next);
     try (FileChannel channel =

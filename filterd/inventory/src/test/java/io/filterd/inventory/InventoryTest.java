@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -56,6 +57,35 @@ class InventoryTest {
       assertThat(inventory.isLocked(DISK.name())).isTrue();
       Files.delete(blocked);
     }
+  }
+
+  @Test
+  void keepsWhatItKnowsOfKeys() throws Exception {
+    KeyRecord key =
+        new KeyRecord(
+            "native",
+            "k-1",
+            "0011223344556677",
+            "vm1",
+            Instant.parse("2026-01-02T03:04:05Z"),
+            KeyRecord.State.NEXT);
+    KeyRecord sameId =
+        new KeyRecord("kms", "k-1", "0011223344556677", "vm1", Instant.EPOCH, KeyRecord.State.SEEN);
+    try (Inventory inventory = Inventory.open(folder)) {
+      inventory.put(key);
+      inventory.put(sameId);
+    }
+
+    try (Inventory inventory = Inventory.open(folder)) {
+      assertThat(inventory.keys()).containsExactlyInAnyOrder(key, sameId);
+      inventory.put(key.in(KeyRecord.State.MADE));
+      assertThat(inventory.keys()).containsExactlyInAnyOrder(key.in(KeyRecord.State.MADE), sameId);
+    }
+    String text = Files.readString(folder.resolve("inventory.json"));
+    Files.writeString(folder.resolve("inventory.json"), text.replace("2026-01-02T", "someday "));
+    assertThatThrownBy(() -> Inventory.open(folder))
+        .isInstanceOf(InventoryException.class)
+        .hasMessageContaining("not a readable inventory");
   }
 
   @Test

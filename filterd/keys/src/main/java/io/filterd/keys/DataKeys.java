@@ -211,6 +211,51 @@ public final class DataKeys implements AutoCloseable {
     }
   }
 
+  /**
+   * Makes sure that a locker opens, and to the data key that the others give, as far as they open.
+   *
+   * @param disk the disk's name, for messages
+   * @throws KeyException if it does not open, or to another key than one of the others
+   */
+  public void verify(
+      String disk, DekBinding binding, WrappedDek locker, Collection<WrappedDek> others)
+      throws KeyException {
+    try (SecretBytes dek = open(locker, binding)) {
+      for (WrappedDek other : others) {
+        if (!isSame(disk, binding, dek, other)) {
+          throw new KeyException(
+              Reason.WRONG_KEY,
+              "disk %s: its locker of key %s holds another data key than that of key %s"
+                  .formatted(disk, locker.kek().keyId(), other.kek().keyId()));
+        }
+      }
+    }
+  }
+
+  /** Whether a locker holds this data key; one that does not open says nothing. */
+  private boolean isSame(String disk, DekBinding binding, SecretBytes dek, WrappedDek locker) {
+    try (SecretBytes same = open(locker, binding)) {
+      return same.sameAs(dek);
+    } catch (KeyException closed) {
+      LOG.warn("disk={} not compared: {}", disk, closed.getMessage());
+      return true;
+    }
+  }
+
+  /** Ends the use of a key for new data keys: {@link KeyProvider#revoke}. */
+  public void revoke(KeyReference kek) throws KeyException {
+    KeyProvider provider = provider(kek.provider());
+    dropKek(kek);
+    provider.revoke(kek);
+  }
+
+  /** Destroys a key that nothing needs: {@link KeyProvider#destroy}. */
+  public void destroy(KeyReference kek) throws KeyException {
+    KeyProvider provider = provider(kek.provider());
+    dropKek(kek);
+    provider.destroy(kek);
+  }
+
   private WrappedDek wrap(KeyReference kek, SecretBytes dek, DekBinding binding)
       throws KeyException {
     KeyProvider provider = provider(kek.provider());

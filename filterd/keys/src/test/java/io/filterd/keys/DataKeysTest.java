@@ -163,6 +163,35 @@ class DataKeysTest {
   }
 
   @Test
+  void verifiesALockerByTheOthersThatOpen() throws KeyException {
+    WrappedDek old = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    WrappedDek next = keys.rewrap(DISK, BINDING, List.of(old), keys.createKek("second", LABEL));
+    WrappedDek stranger = keys.create(DISK, BINDING, keys.createKek("second", LABEL));
+
+    keys.verify(DISK, BINDING, next, List.of(old));
+    assertFails(
+        () -> keys.verify(DISK, BINDING, stranger, List.of(old)),
+        Reason.WRONG_KEY,
+        "disk vm1/disk0: its locker of key k-2 holds another data key than that of key k-1");
+    first.failure = Reason.UNAVAILABLE;
+    keys.verify(DISK, BINDING, next, List.of(old));
+    second.failure = Reason.UNAVAILABLE;
+    assertFails(
+        () -> keys.verify(DISK, BINDING, next, List.of(old)),
+        Reason.UNAVAILABLE,
+        "disk vm1/disk0 is locked: locker of provider second, key k-1: told to fail");
+  }
+
+  @Test
+  void revokesAndDestroysByTheProvider() throws KeyException {
+    KeyReference kek = keys.createKek("first", LABEL);
+    String told = "key provider first: its kind never %s keys (expected: a KMS or an HSM)";
+
+    assertFails(() -> keys.revoke(kek), Reason.UNSUPPORTED, told.formatted("revokes"));
+    assertFails(() -> keys.destroy(kek), Reason.UNSUPPORTED, told.formatted("destroys"));
+  }
+
+  @Test
   void refusesAnEmptyKeySafe() {
     assertFails(
         () -> keys.unlock(DISK, BINDING, List.of()),

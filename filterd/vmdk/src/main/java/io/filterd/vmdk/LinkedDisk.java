@@ -287,6 +287,37 @@ public final class LinkedDisk implements BlockDevice {
     }
   }
 
+  /**
+   * Opens the key safe of a link, of whichever of the chain; closed by the caller.
+   *
+   * @throws IllegalArgumentException if there is no encrypted link of this id
+   * @throws FileSystemException if links are being changed, or somebody else uses the link's file
+   */
+  public KeySafe keySafe(String linkId) throws IOException, BlockException {
+    begin();
+    boolean opened = false;
+    try {
+      KeySafe safe = KeySafe.open(this, indexOf(linkId));
+      opened = true;
+      return safe;
+    } finally {
+      if (!opened) {
+        end();
+      }
+    }
+  }
+
+  private int indexOf(String linkId) {
+    List<Open> now = links;
+    for (int i = 0; i < now.size(); i++) {
+      if (now.get(i).disk().encryption().filter(e -> e.linkId().equals(linkId)).isPresent()) {
+        return i;
+      }
+    }
+    throw new IllegalArgumentException(
+        "link: " + linkId + " (expected: an encrypted one of " + file() + ")");
+  }
+
   private synchronized void begin() throws FileSystemException {
     if (busy) {
       throw new FileSystemException(

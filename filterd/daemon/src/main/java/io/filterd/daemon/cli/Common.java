@@ -79,8 +79,18 @@ final class Common {
 
   /** Asks the running daemon, or does it in this process where none runs. */
   <A, R> R call(Operation<A, R> operation, A arguments, String label) throws OperationException {
+    return call(operation, arguments, ProgressBar.on(System.err, label));
+  }
+
+  /** As {@link #call}, for what is counted in other things than bytes. */
+  <A, R> R count(Operation<A, R> operation, A arguments, String label, String things)
+      throws OperationException {
+    return call(operation, arguments, ProgressBar.counting(System.err, label, things));
+  }
+
+  private <A, R> R call(Operation<A, R> operation, A arguments, Progress progress)
+      throws OperationException {
     DaemonConfig loaded = loadConfig();
-    Progress progress = ProgressBar.on(System.err, label);
     ControlClient daemon = new ControlClient(loaded.control().socket());
     if (daemon.answers()) {
       return daemon.call(operation, arguments, progress);

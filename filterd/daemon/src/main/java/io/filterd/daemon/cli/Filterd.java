@@ -36,6 +36,7 @@ final class Filterd {
     COMMANDS.put("policy", PolicyCommand::new);
     COMMANDS.put("key", KeyCommand::new);
     COMMANDS.put("provider", ProviderCommand::new);
+    COMMANDS.put("key", KeyCommand::new);
     COMMANDS.put("version", VersionCommand::new);
     COMMANDS.put("rehearse", Rehearse::new);
     COMMANDS.put("generate-completion", AutoComplete.GenerateCompletion::new);

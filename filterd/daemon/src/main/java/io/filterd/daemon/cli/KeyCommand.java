@@ -14,12 +14,16 @@ import picocli.CommandLine.Parameters;
 /** {@code filterd key}. */
 @Command(
     name = "key",
-    description = "Look at keys, lock and unlock disks.",
+    description = "Look at keys, lock and unlock disks, replace and end keys.",
     subcommands = {
       KeyCommand.Status.class,
       KeyCommand.Lock.class,
       KeyCommand.Unlock.class,
-      KeyCommand.Preflight.class
+      KeyCommand.Preflight.class,
+      RecryptCommands.Recrypt.class,
+      RecryptCommands.Uses.class,
+      RecryptCommands.Revoke.class,
+      RecryptCommands.Destroy.class
     })
 final class KeyCommand {
   private static final String TARGET_HELP = "A VM, with all its disks, or one disk: VM/DISK.";

@@ -6,6 +6,7 @@ import java.io.Console;
 import java.io.PrintStream;
 import java.util.Locale;
 import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Draws how far a long operation is on a terminal; prints nothing where there is none, so that logs
@@ -18,11 +19,21 @@ final class ProgressBar implements Progress {
   private final PrintStream terminal;
   private final String label;
   private final LongSupplier nanoTime;
+
+  /** What is counted, if not bytes. */
+  private final @Nullable String things;
+
   private final long startNanos;
   private long drawnNanos;
   private boolean drawn;
 
   ProgressBar(PrintStream terminal, String label, LongSupplier nanoTime) {
+    this(terminal, label, nanoTime, null);
+  }
+
+  private ProgressBar(
+      PrintStream terminal, String label, LongSupplier nanoTime, @Nullable String things) {
+    this.things = things;
     this.terminal = terminal;
     this.label = label;
     this.nanoTime = nanoTime;
@@ -32,6 +43,13 @@ final class ProgressBar implements Progress {
   /** A bar on the standard error stream if that is a terminal; else nothing. */
   static Progress on(PrintStream terminal, String label) {
     return isTerminal() ? new ProgressBar(terminal, label, System::nanoTime) : Progress.NONE;
+  }
+
+  /** A bar that counts things, such as {@code disks}, on the standard error stream. */
+  static Progress counting(PrintStream terminal, String label, String things) {
+    return isTerminal()
+        ? new ProgressBar(terminal, label, System::nanoTime, things)
+        : Progress.NONE;
   }
 
   @SuppressWarnings("SystemConsoleNull") // It is null still, where the input is no terminal.
@@ -59,12 +77,14 @@ final class ProgressBar implements Progress {
             : String.format(Locale.ROOT, "  %.0f s left", (totalBytes - doneBytes) / rate);
     terminal.printf(
         Locale.ROOT,
-        "\r%s [%s%s] %3.0f %%  %s/s%s\u001b[K",
+        "\r%s [%s%s] %3.0f %%  %s%s\u001b[K",
         label,
         "#".repeat(filled),
         " ".repeat(WIDTH - filled),
         share * 100,
-        Sizes.text((long) rate),
+        things == null
+            ? Sizes.text((long) rate) + "/s"
+            : doneBytes + " of " + totalBytes + " " + things,
         rest);
     if (complete) {
       terminal.println();

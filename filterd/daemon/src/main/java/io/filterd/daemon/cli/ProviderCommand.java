@@ -21,7 +21,8 @@ import picocli.CommandLine.Parameters;
       ProviderCommand.Backup.class,
       ProviderCommand.Restore.class,
       ProviderCommand.Reseal.class,
-      ProviderCommand.Status.class
+      ProviderCommand.Status.class,
+      RecryptCommands.Migrate.class
     })
 final class ProviderCommand {
   private static final String PROVIDER_HELP =

@@ -1,9 +1,11 @@
 package io.filterd.daemon.control;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
 
 /** The one JSON dialect of filterd: strict in, no nulls out. */
 public final class Json {
@@ -18,4 +20,32 @@ public final class Json {
           .build();
 
   private Json() {}
+
+  /** The bytes of a value. */
+  public static byte[] bytes(Object value) {
+    try {
+      return MAPPER.writeValueAsBytes(value);
+    } catch (JsonProcessingException bug) {
+      throw new IllegalStateException(bug);
+    }
+  }
+
+  /**
+   * Reads a value of ours that is not null.
+   *
+   * @throws IOException with what is wrong, in a line
+   */
+  public static <T> T parse(byte[] bytes, Class<T> type) throws IOException {
+    T value;
+    try {
+      value = MAPPER.readValue(bytes, type);
+    } catch (JsonProcessingException damage) {
+      String message = damage.getOriginalMessage();
+      throw new IOException(message.lines().findFirst().orElse(message), damage);
+    }
+    if (value == null) {
+      throw new IOException("null (expected: an object)");
+    }
+    return value;
+  }
 }
