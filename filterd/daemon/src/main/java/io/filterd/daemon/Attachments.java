@@ -3,6 +3,7 @@ package io.filterd.daemon;
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
 import io.filterd.block.BlockException.Reason;
+import io.filterd.block.Blocking;
 import io.filterd.block.Capability;
 import io.filterd.block.WriteGate;
 import io.filterd.daemon.control.Sizes;
@@ -18,12 +19,16 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The disks that are served, as NBD exports. A disk that should be served and can't be is
  * <em>locked</em>: its export is listed and refuses with the reason. Safe for many threads.
  */
 final class Attachments implements Exports {
+  private static final Logger LOG = LoggerFactory.getLogger(Attachments.class);
+
   /** How long a client waits for a disk that is just being attached. */
   private static final long ATTACH_WAIT_SECONDS = 30;
 
@@ -309,7 +314,14 @@ final class Attachments implements Exports {
       return most == 0 ? Integer.MAX_VALUE : most;
     }
 
+    /** Flushes what the client did not: nobody else would, for as long as the disk is attached. */
     @Override
-    public void close() {}
+    public void close() {
+      try {
+        device.flush(Blocking.ALLOWED);
+      } catch (BlockException failure) {
+        LOG.warn("disk={} what a client left could not be flushed", name, failure);
+      }
+    }
   }
 }

@@ -9,6 +9,7 @@ import io.filterd.block.Blocking;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -41,7 +42,10 @@ final class GrainTables implements GrainMap {
   /** Stands for every table without a stored grain, and is never changed. */
   private static final int[] EMPTY = new int[ENTRIES_PER_TABLE];
 
-  /** Guards loading, forgetting and changing tables. Innermost: nothing is locked under it. */
+  /**
+   * Guards loading, forgetting and changing tables. Under it only that of the {@link GrainPlaces}
+   * is taken.
+   */
   final ReentrantLock lock = new ReentrantLock();
 
   private final ExtentFile file;
@@ -63,6 +67,9 @@ final class GrainTables implements GrainMap {
   private final ByteBuffer tableBytes =
       ByteBuffer.allocateDirect(TABLE_BYTES).order(ByteOrder.LITTLE_ENDIAN);
   private int loadedTables;
+
+  /** How many tables are changed. Changed under the lock only. */
+  private final AtomicInteger changedTables = new AtomicInteger();
 
   /**
    * The tables of an extent.
@@ -125,7 +132,10 @@ final class GrainTables implements GrainMap {
     int lastTable = (int) ((grain + count - 1) >>> ENTRY_SHIFT);
     for (int index = (int) (grain >>> ENTRY_SHIFT); index <= lastTable; index++) {
       writable(index);
-      changed.set(index);
+      if (!changed.get(index)) {
+        changed.set(index);
+        changedTables.incrementAndGet();
+      }
     }
     for (int i = 0; i < count; i++) {
       long at = grain + i;
@@ -146,9 +156,9 @@ final class GrainTables implements GrainMap {
     void sector(long sector);
   }
 
-  /** Whether any table is changed. The caller holds {@link #lock}. */
-  boolean hasChanges() {
-    return !changed.isEmpty();
+  /** How many tables are changed since the last snapshot. */
+  int changedTables() {
+    return changedTables.get();
   }
 
   /**
@@ -167,6 +177,7 @@ final class GrainTables implements GrainMap {
     }
     beingWritten.or(changed);
     changed.clear();
+    changedTables.set(0);
     return new Snapshot(indexes, images);
   }
 
@@ -182,6 +193,7 @@ final class GrainTables implements GrainMap {
   /** The tables of the last snapshot may not be in the file. The caller holds {@link #lock}. */
   void notWritten() {
     changed.or(beingWritten);
+    changedTables.set(changed.cardinality());
     beingWritten.clear();
   }
 

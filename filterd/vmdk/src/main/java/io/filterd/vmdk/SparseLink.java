@@ -1,7 +1,6 @@
 package io.filterd.vmdk;
 
 import static io.filterd.vmdk.SparseExtentHeader.SECTOR_BYTES;
-import static io.filterd.vmdk.SparseExtentHeader.TABLE_SECTORS;
 
 import io.filterd.block.BlockDevice;
 import io.filterd.block.BlockException;
@@ -13,57 +12,39 @@ import io.filterd.block.Completion;
 import io.filterd.block.DeviceInfo;
 import io.filterd.block.Durability;
 import io.filterd.block.Extents;
-import io.filterd.block.Pool;
 import io.filterd.block.RangeLock;
 import io.filterd.block.ZeroMode;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.BitSet;
 import java.util.EnumSet;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A monolithic sparse disk, open for writing: the mapping of a link's content to its file.
  *
  * <p>A new grain gets space in the file, its content, and an entry in the table in memory; the
- * tables are written by a <em>commit</em>: sync, so that the grains are durable; write the changed
- * tables, the redundant ones first; sync. A flush is a commit. So after a crash a table never names
- * a grain whose content is not there: a unit is old, new, or zeros. The space of a grain that was
- * given up is punched and used again only after the commit that made its new table entry durable:
- * 0, or, where the header allows it, the mark of a grain of zeros.
+ * tables are written by a {@linkplain SparseCommits commit}. A flush is a commit. So after a crash
+ * a table never names a grain whose content is not there: a unit is old, new, or zeros. The space
+ * of a grain that was given up is punched and used again only after the commit that made its new
+ * table entry durable: 0, or, where the header allows it, the mark of a grain of zeros.
  *
  * <p>The minimum block is a sector: that is what the format counts in, and what a disk writes whole
  * or not at all.
  *
  * <p>Locks, outermost first: a range of grains ({@link #ranges}: shared to use entries, exclusive
- * to change them); {@link #commitLock}; {@link GrainTables#lock}.
+ * to change them); {@link SparseCommits#lock}; {@link GrainTables#lock}; that of {@link
+ * GrainPlaces}.
  */
 final class SparseLink implements BlockDevice {
   private static final int MINIMUM_BLOCK_BYTES = SECTOR_BYTES;
   private static final int PREFERRED_BLOCK_BYTES = 4096;
   private static final int LARGEST_REQUEST_BYTES = 32 << 20;
 
-  /** So many changed entries are committed even if nobody flushes: they take memory. */
-  private static final int PENDING_LIMIT_GRAINS = 4096;
-
   /** Zeroing locks no more than this at a time, so that commits can come in between. */
   private static final long ZEROED_AT_A_TIME_BYTES = 256L << 20;
 
   /** 64 MiB: with the usual grains, all tables of 1 TiB. */
   private static final int CACHE_LIMIT_TABLES = 32_768;
-
-  private static final int TABLE_BYTES = TABLE_SECTORS * SECTOR_BYTES;
-  private static final int TABLES_AT_A_TIME = 64;
-
-  /** For tables on their way to a file; a disk may have thousands of extents. */
-  private static final Pool<ByteBuffer> TABLE_BUFFERS =
-      new Pool<>(
-          () ->
-              ByteBuffer.allocateDirect(TABLES_AT_A_TIME * TABLE_BYTES)
-                  .order(ByteOrder.LITTLE_ENDIAN));
 
   private final ExtentFile file;
   private final ChangeMark mark;
@@ -77,37 +58,18 @@ final class SparseLink implements BlockDevice {
   // What growth changes, while it holds all ranges and the lock of commits.
   private SparseExtentHeader header;
   private GrainTables tables;
-  private int[] tableSectors;
-  private int[] redundantTableSectors;
   private SparseReader reader;
   private volatile long sizeBytes;
   private volatile DeviceInfo info;
 
-  /** Counts completed changes. */
-  private final AtomicLong changes = new AtomicLong();
-
-  /** So many of the changes are durable. */
-  private volatile long durableChanges;
-
-  /** Guards commits: one at a time. */
-  private final ReentrantLock commitLock = new ReentrantLock();
-
-  // The space of the file, guarded by the lock of the tables: what is used, and which of that no
-  // entry in memory names any more, though one on the disk may.
-  private final GrainSpace space;
-  private BitSet givenUp = new BitSet();
-
-  /** Changed entries since the last commit began. */
-  private final AtomicInteger pendingGrains = new AtomicInteger();
+  private final GrainPlaces places;
+  private final SparseCommits commits;
 
   /** Whether the file says that it is open for writing. */
   private volatile boolean marked;
 
   /** Whether anything may have been changed. */
   private volatile boolean changing;
-
-  /** Whether free space could not be given back: the mark stays, and the next opening does it. */
-  private volatile boolean leaks;
 
   private boolean closed;
 
@@ -118,12 +80,11 @@ final class SparseLink implements BlockDevice {
     this.sizeBytes = header.capacityBytes();
     this.grainBytes = header.grainBytes();
     this.grainSectors = header.grainSectors();
-    this.tableSectors = scan.tables();
-    this.redundantTableSectors = scan.redundantTables();
-    this.tables = newTables(header, tableSectors);
-    this.space =
-        new GrainSpace(
-            file.name(), scan.used(), (int) (SparseLayout.FILE_LIMIT_SECTORS / grainSectors));
+    this.tables = newTables(header, scan.tables());
+    this.places = new GrainPlaces(file, header, scan.used());
+    this.commits =
+        new SparseCommits(
+            file, places, tables, new TableWriter(file, scan.tables(), scan.redundantTables()));
     this.reader = new SparseReader(file, tables);
     this.ranges = new RangeLock(grainBytes);
     this.marked = header.uncleanShutdown();
@@ -249,7 +210,7 @@ final class SparseLink implements BlockDevice {
     if (changing) {
       return;
     }
-    commitLock.lock();
+    commits.lock.lock();
     try {
       if (!changing) {
         mark.beginChanges();
@@ -257,31 +218,17 @@ final class SparseLink implements BlockDevice {
         changing = true;
       }
     } finally {
-      commitLock.unlock();
+      commits.lock.unlock();
     }
   }
 
   /** Counts a change, and makes it durable if that is asked for, or much is not. */
   private void finishChange(Durability durability) throws BlockException {
-    long number = changes.incrementAndGet();
+    long number = commits.changed();
     if (durability == Durability.DURABLE) {
-      makeDurable(number);
+      commits.makeDurable(number);
     } else {
-      boundPending();
-    }
-  }
-
-  private void boundPending() throws BlockException {
-    if (pendingGrains.get() < PENDING_LIMIT_GRAINS) {
-      return;
-    }
-    commitLock.lock();
-    try {
-      if (pendingGrains.get() >= PENDING_LIMIT_GRAINS) {
-        commit();
-      }
-    } finally {
-      commitLock.unlock();
+      commits.boundPending();
     }
   }
 
@@ -351,24 +298,16 @@ final class SparseLink implements BlockDevice {
   /** Writes to the grains from {@code at} on that are not there: some of them, side by side. */
   private long writeNewGrains(long at, long end, ByteBuffer source) throws BlockException {
     long head = at % grainBytes;
-    GrainSpace.Run run = take((int) Math.ceilDiv(head + newBytes(at, end), grainBytes));
-    long place = (long) run.first() * grainBytes;
-    long runBytes = (long) run.count() * grainBytes;
-    long bytes = Math.min(runBytes - head, end - at);
-    int limit = source.limit();
+    GrainSpace.Run run = places.take((int) Math.ceilDiv(head + newBytes(at, end), grainBytes));
+    long bytes = Math.min((long) run.count() * grainBytes - head, end - at);
     boolean entered = false;
     try {
-      // A new grain is always written whole: its space may hold what was there before.
-      Zeros.write(file, place, head);
-      source.limit((int) (source.position() + bytes));
-      file.write(place + head, source, Blocking.ALLOWED);
-      source.limit(limit);
-      Zeros.write(file, place + head + bytes, runBytes - head - bytes);
+      places.fill(run, head, source, (int) bytes);
       enter(at / grainBytes, run);
       entered = true;
     } finally {
       if (!entered) {
-        takeBack(run);
+        places.takeBack(run);
       }
     }
     return bytes;
@@ -383,34 +322,6 @@ final class SparseLink implements BlockDevice {
     return length;
   }
 
-  private GrainSpace.Run take(int wanted) throws BlockException {
-    tables.lock.lock();
-    try {
-      return space.take(wanted);
-    } finally {
-      tables.lock.unlock();
-    }
-  }
-
-  /** Gives back space that was taken and then not used, after a failure. */
-  private void takeBack(GrainSpace.Run run) throws BlockException {
-    boolean punched = false;
-    try {
-      file.punchHole((long) run.first() * grainBytes, (long) run.count() * grainBytes);
-      punched = true;
-    } finally {
-      if (!punched) {
-        leaks = true;
-      }
-      tables.lock.lock();
-      try {
-        space.giveBack(run.first(), run.count());
-      } finally {
-        tables.lock.unlock();
-      }
-    }
-  }
-
   /** Makes consecutive grains of the disk those of the file. */
   private void enter(long grain, GrainSpace.Run run) throws BlockException {
     set(grain, run.count(), (long) run.first() * grainSectors);
@@ -419,17 +330,9 @@ final class SparseLink implements BlockDevice {
   private void set(long grain, int count, long firstSector) throws BlockException {
     tables.lock.lock();
     try {
-      tables.set(grain, count, firstSector, this::giveUp);
-      pendingGrains.addAndGet(count);
+      tables.set(grain, count, firstSector, places::giveUp);
     } finally {
       tables.lock.unlock();
-    }
-  }
-
-  /** Notes that no entry in memory names a sector any more. */
-  private void giveUp(long sector) {
-    if (sector >= grainSectors) { // Else it is the mark of a grain of zeros.
-      givenUp.set((int) (sector / grainSectors));
     }
   }
 
@@ -454,7 +357,7 @@ final class SparseLink implements BlockDevice {
       } finally {
         ranges.unlockExclusive(at, bytes);
       }
-      boundPending();
+      commits.boundPending();
       at += bytes;
     }
     finishChange(durability);
@@ -500,15 +403,15 @@ final class SparseLink implements BlockDevice {
 
   /** Zeros that are stored: a hole could run out of space later. */
   private void allocateZeros(long at) throws BlockException {
-    GrainSpace.Run run = take(1);
+    GrainSpace.Run run = places.take(1);
     boolean entered = false;
     try {
-      Zeros.write(file, (long) run.first() * grainBytes, grainBytes);
+      places.fillWithZeros(run);
       enter(at / grainBytes, run);
       entered = true;
     } finally {
       if (!entered) {
-        takeBack(run);
+        places.takeBack(run);
       }
     }
   }
@@ -521,116 +424,15 @@ final class SparseLink implements BlockDevice {
 
   @Override
   public Completion flush(Blocking blocking) throws BlockException {
-    long number = changes.get();
-    if (durableChanges >= number) {
+    long number = commits.lastChange();
+    if (commits.isDurable(number)) {
       return Completion.DONE;
     }
     if (blocking == Blocking.FORBIDDEN) {
       return Completion.WOULD_BLOCK;
     }
-    makeDurable(number);
+    commits.makeDurable(number);
     return Completion.DONE;
-  }
-
-  /**
-   * Makes so many of the changes durable. Of those who wait while one commit runs, the first makes
-   * the next, for all.
-   */
-  private void makeDurable(long number) throws BlockException {
-    commitLock.lock();
-    try {
-      if (durableChanges < number) {
-        commit();
-      }
-    } finally {
-      commitLock.unlock();
-    }
-  }
-
-  /** Makes all that is completed durable. The caller holds {@link #commitLock}. */
-  private void commit() throws BlockException {
-    long covered = changes.get();
-    GrainTables.Snapshot snapshot;
-    BitSet free;
-    tables.lock.lock();
-    try {
-      snapshot = tables.takeChanges();
-      free = givenUp;
-      givenUp = new BitSet();
-      pendingGrains.set(0);
-    } finally {
-      tables.lock.unlock();
-    }
-    boolean written = false;
-    try {
-      file.sync();
-      if (snapshot.indexes().length > 0) {
-        ByteBuffer buffer = TABLE_BUFFERS.take();
-        try {
-          if (redundantTableSectors.length > 0) {
-            write(snapshot, redundantTableSectors, buffer);
-          }
-          write(snapshot, tableSectors, buffer);
-        } finally {
-          TABLE_BUFFERS.giveBack(buffer);
-        }
-        file.sync();
-      }
-      written = true;
-    } finally {
-      if (!written) {
-        resume(free);
-      }
-    }
-    tables.lock.lock();
-    try {
-      tables.written();
-    } finally {
-      tables.lock.unlock();
-    }
-    durableChanges = covered;
-    reuse(free);
-  }
-
-  /** Makes what a failed commit had taken on the business of the next one. */
-  private void resume(BitSet free) {
-    tables.lock.lock();
-    try {
-      tables.notWritten();
-      givenUp.or(free);
-      pendingGrains.addAndGet(free.cardinality() + 1);
-    } finally {
-      tables.lock.unlock();
-    }
-  }
-
-  /** Writes the tables of a snapshot to their places, neighbours together. */
-  private void write(GrainTables.Snapshot snapshot, int[] sectors, ByteBuffer buffer)
-      throws BlockException {
-    int[] indexes = snapshot.indexes();
-    for (int first = 0; first < indexes.length; ) {
-      int sector = sectors[indexes[first]];
-      buffer.clear();
-      int next = first;
-      do {
-        buffer.asIntBuffer().put(snapshot.images()[next]);
-        buffer.position(buffer.position() + TABLE_BYTES);
-        next++;
-      } while (next < indexes.length
-          && next - first < TABLES_AT_A_TIME
-          && sectors[indexes[next]] == sector + (next - first) * TABLE_SECTORS);
-      file.write(Integer.toUnsignedLong(sector) * SECTOR_BYTES, buffer.flip(), Blocking.ALLOWED);
-      first = next;
-    }
-  }
-
-  /** No entry names these any more, on the disk either: nobody reads them, and no crash can. */
-  private void reuse(BitSet free) throws BlockException {
-    for (int first = free.nextSetBit(0); first >= 0; ) {
-      int end = free.nextClearBit(first);
-      takeBack(new GrainSpace.Run(first, end - first));
-      first = free.nextSetBit(end);
-    }
   }
 
   /**
@@ -649,110 +451,50 @@ final class SparseLink implements BlockDevice {
     }
     long everything = (long) grainBytes * Long.SIZE; // A unit of each of the locks.
     ranges.lockExclusive(0, everything, Blocking.ALLOWED);
-    commitLock.lock();
+    commits.lock.lock();
     try {
       beginChanges();
       growLocked(descriptor, newSizeBytes / SECTOR_BYTES);
     } finally {
-      commitLock.unlock();
+      commits.lock.unlock();
       ranges.unlockExclusive(0, everything);
     }
   }
 
   private void growLocked(EmbeddedDescriptor descriptor, long capacitySectors)
       throws BlockException {
-    commit(); // So that the tables in the file are those in memory.
+    commits.commit(); // So that the tables in the file are those in memory.
+    GrainMove move = new GrainMove(file, header, tables, places);
     if (SparseExtentHeader.tableCount(capacitySectors, grainSectors) == header.tableCount()) {
-      clearBehindEnd();
+      move.clearBehindEnd();
       SparseExtentHeader grown = SparseGrowth.withCapacity(header, capacitySectors);
       descriptor.grow(grown);
-      useGrown(grown, tableSectors, redundantTableSectors);
+      useGrown(grown, commits.writer().tables(), commits.writer().redundantTables());
       return;
     }
     SparseGrowth growth = SparseGrowth.of(header, capacitySectors);
     BitSet room = new BitSet();
     boolean grown = false;
     try {
-      makeRoom(growth.firstGrain(), growth.endGrain(), room);
-      commit(); // Now no table names a grain there.
-      clearBehindEnd();
-      growth.write(file, tableSectors);
+      move.outOf(growth.firstGrain(), growth.endGrain(), room);
+      commits.commit(); // Now no table names a grain there.
+      move.clearBehindEnd();
+      growth.write(file, commits.writer().tables());
       descriptor.grow(growth.header());
       grown = true;
     } finally {
       if (!grown) {
-        giveUp(room);
+        places.giveUp(room); // The next commit makes them free.
       }
     }
     useGrown(growth.header(), growth.tables(), growth.redundantTables());
     growth.punchOldSet(file);
   }
 
-  /**
-   * Moves the grains in a range of the file to other places, and lets nobody have theirs.
-   *
-   * @param room is told which grains of the file are in nobody's use any more
-   */
-  private void makeRoom(int first, int end, BitSet room) throws BlockException {
-    boolean any = false;
-    tables.lock.lock();
-    try {
-      for (int grain = first; grain < end; grain++) {
-        boolean used = space.isUsed(grain);
-        room.set(grain, !used);
-        any |= used;
-      }
-      space.reserve(first, end);
-    } finally {
-      tables.lock.unlock();
-    }
-    ByteBuffer content = ByteBuffer.allocateDirect(grainBytes);
-    for (long at = 0; any && at < sizeBytes; at += grainBytes) {
-      long place = tables.locate(at, Blocking.ALLOWED);
-      if (place > 0 && place / grainBytes < end) {
-        content.clear().limit((int) Math.min(grainBytes, file.sizeBytes() - place));
-        file.read(place, content, Blocking.ALLOWED);
-        GrainSpace.Run run = take(1);
-        file.write((long) run.first() * grainBytes, content.flip(), Blocking.ALLOWED);
-        tables.lock.lock();
-        try {
-          tables.set(
-              at / grainBytes,
-              1,
-              (long) run.first() * grainSectors,
-              sector -> room.set((int) (sector / grainSectors)));
-        } finally {
-          tables.lock.unlock();
-        }
-      }
-    }
-  }
-
-  /** Gives up grains of the file: the next commit makes them free. */
-  private void giveUp(BitSet grains) {
-    tables.lock.lock();
-    try {
-      givenUp.or(grains);
-    } finally {
-      tables.lock.unlock();
-    }
-  }
-
-  /** Makes zeros of what the last grain has behind the disk's end: it is about to be seen. */
-  private void clearBehindEnd() throws BlockException {
-    long rest = sizeBytes % grainBytes;
-    long place = rest == 0 ? 0 : tables.locate(sizeBytes - rest, Blocking.ALLOWED);
-    if (place > 0) {
-      Zeros.write(file, place + rest, grainBytes - rest);
-      file.sync();
-    }
-  }
-
   private void useGrown(SparseExtentHeader grown, int[] sectors, int[] redundantSectors) {
     header = grown;
-    tableSectors = sectors;
-    redundantTableSectors = redundantSectors;
     tables = newTables(grown, sectors);
+    commits.use(tables, new TableWriter(file, sectors, redundantSectors));
     reader = new SparseReader(file, tables);
     sizeBytes = grown.capacityBytes();
     info = newInfo(sizeBytes);
@@ -767,18 +509,18 @@ final class SparseLink implements BlockDevice {
     closed = true;
     try (file) {
       if (changing) {
-        commitLock.lock();
+        commits.lock.lock();
         try {
-          commit();
+          commits.commit();
         } finally {
-          commitLock.unlock();
+          commits.lock.unlock();
         }
-        long endBytes = (long) space.end() * grainBytes;
+        long endBytes = places.endBytes();
         if (file.sizeBytes() > endBytes) {
           file.truncate(endBytes);
         }
       }
-      if (marked && !leaks) {
+      if (marked && !places.leaks()) { // Else the next opening gives it back.
         mark.endChanges();
       }
     }

@@ -69,6 +69,11 @@ final class CrashFile implements ExtentFile {
     return log.size();
   }
 
+  /** The number of syncs so far. */
+  int syncs() {
+    return (int) log.stream().filter(Change.Sync.class::isInstance).count();
+  }
+
   /** The number of changes and syncs of this file among the first {@code cut} of all files. */
   int logSizeAt(int cut) {
     return (int) numbers.stream().filter(number -> number < cut).count();
