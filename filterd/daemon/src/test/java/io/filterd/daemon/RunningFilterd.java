@@ -2,6 +2,10 @@ package io.filterd.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.filterd.daemon.control.ControlClient;
+import io.filterd.daemon.control.Operation;
+import io.filterd.daemon.control.OperationException;
+import io.filterd.daemon.control.Progress;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -24,6 +28,9 @@ final class RunningFilterd implements AutoCloseable {
 
   /** A file whose text goes into the configuration, behind {@code listen}. */
   static final String MORE_OF_NBD = "nbd.more";
+
+  /** A file whose text is the configuration's {@code providers}, if it is there. */
+  static final String PROVIDERS = "providers.yaml";
 
   /** What a command printed, and how it ended. */
   record Result(int exitCode, String output) {}
@@ -52,6 +59,7 @@ final class RunningFilterd implements AutoCloseable {
     }
     Path own = folder.resolve("policies");
     Path more = folder.resolve(MORE_OF_NBD);
+    Path providers = folder.resolve(PROVIDERS);
     return Files.writeString(
         folder.resolve("filterd.yaml"),
         """
@@ -60,12 +68,15 @@ final class RunningFilterd implements AutoCloseable {
         policies: %s
         control: {socket: control.sock}
         nbd: {listen: [{tcp: "127.0.0.1:%d"}, {unix: nbd.sock}]%s}
-        keys: {providers: {native: {type: native, backup: waived}}}
+        keys: {providers: %s}
         """
             .formatted(
                 Files.exists(own) ? own : HOME.resolve("conf/policies"),
                 port,
-                Files.exists(more) ? Files.readString(more).replace("\n", " ") : ""));
+                Files.exists(more) ? Files.readString(more).replace("\n", " ") : "",
+                Files.exists(providers)
+                    ? Files.readString(providers).replace("\n", " ")
+                    : "{native: {type: native, backup: waived}}"));
   }
 
   static int freePort() throws IOException {
@@ -109,7 +120,8 @@ final class RunningFilterd implements AutoCloseable {
   }
 
   private boolean takesCommands() {
-    return Files.exists(folder.resolve("control.sock"));
+    // A daemon that was killed has left its socket.
+    return new ControlClient(folder.resolve("control.sock")).answers();
   }
 
   String log() throws IOException {
@@ -118,6 +130,12 @@ final class RunningFilterd implements AutoCloseable {
 
   long pid() {
     return process.pid();
+  }
+
+  /** Asks the daemon, in less time than the command takes to start. */
+  <A, R> R call(Operation<A, R> operation, A arguments) throws OperationException {
+    return new ControlClient(folder.resolve("control.sock"))
+        .call(operation, arguments, Progress.NONE);
   }
 
   String uri(String export) {
