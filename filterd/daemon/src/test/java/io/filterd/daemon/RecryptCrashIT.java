@@ -33,7 +33,10 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 class RecryptCrashIT {
   private static final long SEED = Long.getLong("test.seed", new SecureRandom().nextInt());
-  private static final int POINTS = Integer.getInteger("recrypt.points", 100);
+
+  /** For each kind of providers. */
+  private static final int POINTS = Integer.getInteger("recrypt.points", 12);
+
   private static final int DISKS = 20;
 
   /** Their VMs have one key for each disk. */
@@ -53,7 +56,7 @@ class RecryptCrashIT {
   private int killedAtWork;
 
   static List<TwoProviders> providers() {
-    return List.of(TwoProviders.ofTypeNative());
+    return List.of(TwoProviders.ofTypeNative(), TwoProviders.ofTypeKmip());
   }
 
   private static String disk(int number) {
