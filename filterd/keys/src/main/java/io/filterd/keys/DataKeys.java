@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -167,6 +168,18 @@ public final class DataKeys implements AutoCloseable {
     }
   }
 
+  private OpenedDek openHereOrAny(String disk, DekBinding binding, List<WrappedDek> keySafe)
+      throws KeyException {
+    Opened origin = origins.get(binding.linkId());
+    if (origin != null && isOpen(binding, keySafe)) {
+      Optional<SecretBytes> here = cache.open(binding.linkId());
+      if (here.isPresent()) {
+        return new OpenedDek(here.get(), origin.locker());
+      }
+    }
+    return openAny(disk, binding, keySafe);
+  }
+
   private OpenedDek openAny(String disk, DekBinding binding, List<WrappedDek> keySafe)
       throws KeyException {
     List<KeyException> failures = new ArrayList<>();
@@ -189,7 +202,8 @@ public final class DataKeys implements AutoCloseable {
 
   /**
    * Wraps a link's data key under another key-encryption key, and makes sure that it comes out of
-   * the new locker again. The cache stays as it is.
+   * the new locker again. The cache stays as it is; a key that it has out of one of the lockers
+   * needs no provider.
    *
    * @param disk the disk's name, for messages
    * @param keySafe the lockers there are; the first that opens is taken
@@ -197,7 +211,7 @@ public final class DataKeys implements AutoCloseable {
   public WrappedDek rewrap(
       String disk, DekBinding binding, List<WrappedDek> keySafe, KeyReference kek)
       throws KeyException {
-    try (OpenedDek opened = openAny(disk, binding, keySafe)) {
+    try (OpenedDek opened = openHereOrAny(disk, binding, keySafe)) {
       WrappedDek locker = wrap(kek, opened.dek(), binding);
       try (SecretBytes again = open(locker, binding)) {
         if (!again.sameAs(opened.dek())) {
@@ -220,9 +234,9 @@ public final class DataKeys implements AutoCloseable {
   public void verify(
       String disk, DekBinding binding, WrappedDek locker, Collection<WrappedDek> others)
       throws KeyException {
-    try (SecretBytes dek = open(locker, binding)) {
+    try (OpenedDek opened = openAny(disk, binding, List.of(locker))) {
       for (WrappedDek other : others) {
-        if (!isSame(disk, binding, dek, other)) {
+        if (!isSame(disk, binding, opened.dek(), other)) {
           throw new KeyException(
               Reason.WRONG_KEY,
               "disk %s: its locker of key %s holds another data key than that of key %s"

@@ -275,6 +275,28 @@ class DataKeysTest {
   }
 
   @Test
+  void rewrapsWithoutTheOldProviderWhatIsHere() throws KeyException {
+    WrappedDek old = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
+    keys.unlock(DISK, BINDING, List.of(old));
+    first.failure = Reason.UNAVAILABLE;
+    KeyReference kek = keys.createKek("second", LABEL);
+
+    WrappedDek renewed = keys.rewrap(DISK, BINDING, List.of(old), kek);
+
+    try (SecretBytes before = keys.open("link-1")) {
+      keys.evict("link-1");
+      keys.unlock(DISK, BINDING, List.of(renewed));
+      try (SecretBytes after = keys.open("link-1")) {
+        assertThat(after.sameAs(before)).isTrue();
+      }
+    }
+    keys.evict("link-1");
+    assertThatThrownBy(() -> keys.rewrap(DISK, BINDING, List.of(old), kek))
+        .isInstanceOf(KeyException.class)
+        .hasMessageContaining("told to fail");
+  }
+
+  @Test
   void rewrapsADiskThatIsLockedAndLeavesItSo() throws KeyException {
     WrappedDek old = keys.create(DISK, BINDING, keys.createKek("first", LABEL));
     keys.evict("link-1");
