@@ -127,9 +127,20 @@ final class ClusterServer implements AutoCloseable {
     if (health == Health.GREEN) {
       String peer = client.peer().map(p -> ", " + p.protocol() + ", " + p.suite()).orElse("");
       String version = client.version().map(v -> ", KMIP " + v).orElse("");
-      return name() + ": green" + version + peer + ".";
+      String end =
+          client
+              .peer()
+              .map(p -> ", its certificate ends at " + p.certificate().getNotAfter().toInstant())
+              .orElse("");
+      return name() + ": green, both sides trust each other" + version + peer + end + ".";
     }
-    return name() + ": " + (health == Health.YELLOW ? "yellow" : "red") + ": " + said;
+    String colour = health == Health.YELLOW ? "yellow" : "red";
+    return name() + ": " + colour + ": " + said + (said.endsWith(".") ? "" : ".");
+  }
+
+  /** What a certificate says, without what would not be shown but done by a terminal. */
+  static String printable(String text) {
+    return text.replaceAll("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]", "?");
   }
 
   @Override
