@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Arrays;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
@@ -111,6 +112,7 @@ class KmsSetupIT {
     }
   }
 
+  /** Scripts name the fingerprint; without it somebody must type yes. */
   private void trusts(RunningFilterd running) throws IOException {
     String shown = running.filterd("provider", "certificate", "show", "kms");
     Matcher fingerprint = SHA_256.matcher(shown);
@@ -139,7 +141,7 @@ class KmsSetupIT {
       "provider", "certificate", "upload", "--key", key, "--certificate", certificate, "kms"
     };
     assertThat(fails(2, upload).output()).contains("subject", "servers know the owner of keys");
-    String[] anyway = java.util.Arrays.copyOf(upload, upload.length + 1);
+    String[] anyway = Arrays.copyOf(upload, upload.length + 1);
     anyway[upload.length] = "--allow-other-subject";
     assertThat(running.filterd(anyway)).contains("not in use yet");
     assertThat(fails(5, "provider", "certificate", "switch", "kms").output())
