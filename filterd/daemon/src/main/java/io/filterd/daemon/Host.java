@@ -6,6 +6,7 @@ import io.filterd.crypto.XtsEngines;
 import io.filterd.daemon.control.Care;
 import io.filterd.daemon.control.KeyCare;
 import io.filterd.daemon.control.KeyOperations;
+import io.filterd.daemon.control.KmsCare;
 import io.filterd.daemon.control.Operation;
 import io.filterd.daemon.control.OperationException;
 import io.filterd.daemon.control.OperationException.Code;
@@ -134,11 +135,12 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.SNAPSHOT_CREATE, (arguments, progress) -> snapshots.create(arguments));
     on(Operation.SNAPSHOT_REVERT, (arguments, progress) -> snapshots.revert(arguments));
     on(Operation.SNAPSHOT_DELETE, snapshots::delete);
+    KeyUses uses = new KeyUses(inventory, attachments);
     KeyReports keyReports =
         new KeyReports(
             inventory,
             keys,
-            new KeyUses(inventory, attachments),
+            uses,
             new KeyQuestions(config.keys(), keys),
             providers,
             reports,
@@ -153,6 +155,14 @@ public final class Host implements Operations, AutoCloseable {
     on(Operation.PROVIDER_RESTORE, (arguments, progress) -> providers.restore(arguments));
     on(Operation.PROVIDER_RESEAL, (arguments, progress) -> providers.reseal(arguments));
     on(Operation.PROVIDER_STATUS, (arguments, progress) -> providers.status());
+    KmsTrust trust = new KmsTrust(config.keys(), keys, uses);
+    on(KmsCare.CERTIFICATE_REQUEST, (arguments, progress) -> trust.request(arguments));
+    on(KmsCare.CERTIFICATE_SELF_SIGNED, (arguments, progress) -> trust.selfSigned(arguments));
+    on(KmsCare.CERTIFICATE_ACCEPT, (arguments, progress) -> trust.accept(arguments));
+    on(KmsCare.CERTIFICATE_UPLOAD, (arguments, progress) -> trust.upload(arguments));
+    on(KmsCare.CERTIFICATE_SWITCH, (arguments, progress) -> trust.switchToNext(arguments));
+    on(KmsCare.CERTIFICATE_SHOW, (arguments, progress) -> trust.show(arguments));
+    on(KmsCare.TRUST, (arguments, progress) -> trust.trust(arguments));
   }
 
   private <A, R> void on(Operation<A, R> operation, Handler<A, R> handler) {
@@ -203,7 +213,14 @@ public final class Host implements Operations, AutoCloseable {
         KeyOperations.KEY_RECRYPT,
         KeyOperations.KEY_USES,
         KeyOperations.KEY_REVOKE,
-        KeyOperations.KEY_DESTROY);
+        KeyOperations.KEY_DESTROY,
+        KmsCare.CERTIFICATE_REQUEST,
+        KmsCare.CERTIFICATE_SELF_SIGNED,
+        KmsCare.CERTIFICATE_ACCEPT,
+        KmsCare.CERTIFICATE_UPLOAD,
+        KmsCare.CERTIFICATE_SWITCH,
+        KmsCare.CERTIFICATE_SHOW,
+        KmsCare.TRUST);
   }
 
   /** Opens the host's state for commands, where no daemon has it open. */

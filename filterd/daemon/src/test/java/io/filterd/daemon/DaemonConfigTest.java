@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.filterd.daemon.control.OperationException;
+import io.filterd.keys.KeyException;
+import io.filterd.keys.KeyProviders;
 import io.filterd.nbd.Listener;
 import io.filterd.nbd.NbdServerConfig;
 import io.filterd.nbd.Tls;
@@ -14,6 +16,8 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -237,6 +241,70 @@ class DaemonConfigTest {
         .hasSize(7)
         .allMatch(detail -> detail.startsWith(file + ":"))
         .anyMatch(detail -> detail.contains("did you mean workers?"));
+  }
+
+  @Test
+  void readsKmipProviders() throws Exception {
+    Path file =
+        Files.writeString(
+            folder.resolve("a.yaml"),
+            """
+            version: 1
+            state: state
+            keys:
+              providers:
+                kms: {type: kmip, servers: [kms-a, "[::1]:5697"], serverCaFile: ca.pem, readBack: 1}
+            """);
+
+    DaemonConfig.Keys keys = DaemonConfig.load(file).keys();
+
+    assertThat(keys.defaultProvider()).isEqualTo("kms");
+    DaemonConfig.Provider kms = keys.providers().get("kms");
+    assertThat(kms)
+        .isEqualTo(
+            new DaemonConfig.Provider(
+                "kmip",
+                Map.of(
+                    "servers",
+                    "kms-a [::1]:5697",
+                    "folder",
+                    folder.resolve("state/kms.kmip").toString(),
+                    "serverCaFile",
+                    folder.resolve("state/ca.pem").toString(),
+                    "readBack",
+                    "1")));
+  }
+
+  @Test
+  void theSampleOfAKmipProviderHoldsEverySettingThatItTakes() throws Exception {
+    String sample = Files.readString(RunningFilterd.HOME.resolve("conf/filterd.yaml"));
+    String section = sample.substring(sample.indexOf("    # kms:"), sample.indexOf("\ncrypto:"));
+    // Those without a default are commented out once more.
+    String uncommented =
+        section
+            .replaceAll("(?m)^    # ", "    ")
+            .replaceAll("(?m)^      # ([a-z]+[A-Z]?[A-Za-z]*: [^ ]+)", "      $1");
+    Path file =
+        Files.writeString(
+            folder.resolve("a.yaml"), "version: 1\nstate: .\nkeys:\n  providers:\n" + uncommented);
+
+    DaemonConfig.Provider kms =
+        Objects.requireNonNull(DaemonConfig.load(file).keys().providers().get("kms"));
+
+    assertThat(kms.settings())
+        .containsKeys("servers", "folder", "serverCaFile", "cipherSuites", "user", "passwordFile")
+        .hasSize(15);
+    assertThat(
+            catchThrowableOfType(
+                KeyException.class, () -> KeyProviders.open(kms.type(), "kms", kms.settings())))
+        .hasMessageContaining("has no certificate to show its servers");
+  }
+
+  @Test
+  void aProviderOfUnknownTypeSaysWhichThereAre() {
+    assertThat(KeyProviders.inspect("kimp", "kms", Map.of()).details().getFirst())
+        .isEqualTo(
+            "key provider kms: type \"kimp\" (expected: one of kmip, native, pkcs11, scripted)");
   }
 
   @Test

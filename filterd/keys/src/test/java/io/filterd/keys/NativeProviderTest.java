@@ -296,7 +296,7 @@ class NativeProviderTest {
     assertFails(
         () -> KeyProviders.open("magic", "mine", Map.of()),
         Reason.NOT_FOUND,
-        "key provider mine: type \"magic\" (expected: one of native");
+        "key provider mine: type \"magic\" (expected: one of kmip, native");
     assertFails(
         () -> KeyProviders.open("native", "mine", Map.of("stateFile", "s", "typo", "x")),
         Reason.PROTOCOL,

@@ -65,16 +65,13 @@ final class Filterd {
         });
     commandLine.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     commandLine.setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
-    commandLine
-        .getSubcommands()
-        .values()
-        .forEach(group -> group.getSubcommands().values().forEach(command -> describe(command)));
     commandLine.getSubcommands().values().forEach(Filterd::describe);
     commandLine.setExecutionExceptionHandler(Filterd::fail);
     return commandLine.execute(arguments);
   }
 
   private static void describe(CommandLine command) {
+    command.getSubcommands().values().forEach(Filterd::describe);
     command.getCommandSpec().mixinStandardHelpOptions(true);
     command
         .getCommandSpec()

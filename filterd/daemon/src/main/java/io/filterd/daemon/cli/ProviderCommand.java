@@ -22,10 +22,12 @@ import picocli.CommandLine.Parameters;
       ProviderCommand.Restore.class,
       ProviderCommand.Reseal.class,
       ProviderCommand.Status.class,
-      RecryptCommands.Migrate.class
+      RecryptCommands.Migrate.class,
+      CertificateCommand.class,
+      TrustCommand.class
     })
 final class ProviderCommand {
-  private static final String PROVIDER_HELP =
+  static final String PROVIDER_HELP =
       "The provider, as the configuration names it. Default: the default one.";
 
   /** {@code filterd provider init}. */

@@ -5,10 +5,10 @@ import io.filterd.keys.ProviderStatus.Health;
 import io.filterd.kmip.client.KmipClient;
 import io.filterd.kmip.client.KmsException;
 import io.filterd.kmip.net.Peer;
+import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.concurrent.ThreadLocalRandom;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -16,14 +16,15 @@ import org.slf4j.LoggerFactory;
 final class ClusterServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(ClusterServer.class);
 
+  private static final SecureRandom JITTER = new SecureRandom();
+
   /** A certificate that ends sooner is to be renewed. */
   static final Duration EXPIRES_SOON = Duration.ofDays(30);
 
   private final String provider;
   private final KmipClient client;
   private final Clock clock;
-  private final Backoff backoff =
-      new Backoff(System::nanoTime, () -> ThreadLocalRandom.current().nextDouble());
+  private final Backoff backoff = new Backoff(System::nanoTime, JITTER::nextDouble);
 
   private volatile Health health = Health.YELLOW;
   private volatile String detail = "Not asked yet.";
@@ -126,9 +127,20 @@ final class ClusterServer implements AutoCloseable {
     if (health == Health.GREEN) {
       String peer = client.peer().map(p -> ", " + p.protocol() + ", " + p.suite()).orElse("");
       String version = client.version().map(v -> ", KMIP " + v).orElse("");
-      return name() + ": green" + version + peer + ".";
+      String end =
+          client
+              .peer()
+              .map(p -> ", its certificate ends at " + p.certificate().getNotAfter().toInstant())
+              .orElse("");
+      return name() + ": green, both sides trust each other" + version + peer + end + ".";
     }
-    return name() + ": " + (health == Health.YELLOW ? "yellow" : "red") + ": " + said;
+    String colour = health == Health.YELLOW ? "yellow" : "red";
+    return name() + ": " + colour + ": " + said + (said.endsWith(".") ? "" : ".");
+  }
+
+  /** What a certificate says, without what would not be shown but done by a terminal. */
+  static String printable(String text) {
+    return text.replaceAll("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]", "?");
   }
 
   @Override

@@ -304,11 +304,16 @@ public final class KmipProvider implements ExportingProvider {
     cluster.servers().forEach(server -> details.add(server.describe()));
     Instant end = identity.certificate().getNotAfter().toInstant();
     boolean endsSoon = end.isBefore(clock.instant().plus(ClusterServer.EXPIRES_SOON));
-    if (endsSoon) {
-      details.add(
-          "The client's certificate %s at %s: renew it with `filterd provider certificate renew %s`."
-              .formatted(end.isBefore(clock.instant()) ? "ended" : "ends", end, name));
-    }
+    details.add(
+        "The client's certificate (%s) %s at %s%s"
+            .formatted(
+                ClusterServer.printable(identity.certificate().getSubjectX500Principal().getName()),
+                end.isBefore(clock.instant()) ? "ended" : "ends",
+                end,
+                endsSoon
+                    ? ": renew it, from `filterd provider certificate request %s` on."
+                        .formatted(name)
+                    : "."));
     return new ProviderStatus(name, TYPE, state(endsSoon), details, needs());
   }
 

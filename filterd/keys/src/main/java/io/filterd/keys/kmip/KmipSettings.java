@@ -5,17 +5,17 @@ import io.filterd.keys.KeyException.Reason;
 import io.filterd.kmip.Attribute;
 import io.filterd.kmip.KmipVersion;
 import io.filterd.kmip.cert.Fingerprint;
+import io.filterd.kmip.cert.FingerprintFile;
+import io.filterd.kmip.cert.IdentityException;
 import io.filterd.kmip.client.VersionRange;
 import io.filterd.kmip.net.ServerAddress;
 import io.filterd.kmip.net.ServerTrust;
 import io.filterd.kmip.net.Timeouts;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -56,7 +56,6 @@ record KmipSettings(
     List<Attribute> attributes,
     @Nullable User user) {
   private static final int MAX_SERVERS = 16;
-  private static final int MAX_FINGERPRINTS_BYTES = 64 << 10;
   private static final Pattern SEPARATORS = Pattern.compile("[\\s,]+");
   private static final Pattern DURATION = Pattern.compile("([1-9][0-9]{0,6})(ms|s|m)");
   private static final Set<String> KNOWN =
@@ -78,7 +77,7 @@ record KmipSettings(
               "user",
               "passwordFile"));
 
-  /** The file of trusted servers in the folder: a fingerprint a line. */
+  /** The file of trusted servers in the folder. */
   static final String TRUSTED = "trusted-servers";
 
   /** Whom a server knows by a password, beside the certificate. */
@@ -187,32 +186,33 @@ record KmipSettings(
     if (serverCa != null) {
       return new ServerTrust.SignedBy(serverCa);
     }
-    Path file = folder.resolve(TRUSTED);
+    Set<Fingerprint> trusted = trusted();
+    if (trusted.isEmpty()) {
+      throw new KeyException(
+          Reason.DENIED,
+          "key provider %s trusts no server yet: look at their fingerprints with `filterd provider trust %s`, or set serverCaFile"
+              .formatted(name, name));
+    }
+    return new ServerTrust.Pinned(trusted);
+  }
+
+  /** The fingerprints that an operator has trusted. */
+  Set<Fingerprint> trusted() throws KeyException {
     try {
-      if (!Files.exists(file)) {
-        throw new KeyException(
-            Reason.DENIED,
-            "key provider %s trusts no server yet: look at their fingerprints with `filterd provider trust %s`, or set serverCaFile"
-                .formatted(name, name));
-      }
-      if (Files.size(file) > MAX_FINGERPRINTS_BYTES) {
-        throw new KeyException(
-            Reason.PROTOCOL, file + ": more than " + MAX_FINGERPRINTS_BYTES + " bytes");
-      }
-      LinkedHashSet<Fingerprint> trusted = new LinkedHashSet<>();
-      for (String line : Files.readAllLines(file)) {
-        String text = line.strip();
-        if (!text.isEmpty() && !text.startsWith("#")) {
-          trusted.add(Fingerprint.parse(text.split("\\s+", 2)[0]));
-        }
-      }
-      return new ServerTrust.Pinned(trusted);
+      return trustedServers().read();
+    } catch (IdentityException wrong) {
+      throw new KeyException(Reason.PROTOCOL, String.valueOf(wrong.getMessage()), wrong);
     } catch (IOException unreadable) {
       throw new KeyException(
-          Reason.UNAVAILABLE, file + ": can't be read: " + unreadable, unreadable);
-    } catch (IllegalArgumentException wrong) {
-      throw new KeyException(Reason.PROTOCOL, file + ": " + wrong.getMessage(), wrong);
+          Reason.UNAVAILABLE,
+          folder.resolve(TRUSTED) + ": can't be read: " + unreadable,
+          unreadable);
     }
+  }
+
+  /** The file that they are in. */
+  FingerprintFile trustedServers() {
+    return new FingerprintFile(folder.resolve(TRUSTED));
   }
 
   private static Stream<String> words(String text) {
