@@ -219,13 +219,18 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
       return new Outcome(Result.PROVIDER_AWAY, provider, origin(provider, failure));
     }
     boolean known = reason != Reason.NOT_FOUND;
-    if (known && !keys.isOpen(provider)) {
+    if (known && (!keys.isOpen(provider) || isRefused(provider, reason))) {
       return new Outcome(Result.PROVIDER_REFUSED, provider, origin(provider, failure));
     }
     String said = String.valueOf(failure.getMessage());
     String twice = "disk " + name + " is locked: "; // So begins what clients are told.
     return new Outcome(
         Result.KEY, provider, said.startsWith(twice) ? said.substring(twice.length()) : said);
+  }
+
+  /** Whether it is the whole provider that is refused, such as its certificate, and not a key. */
+  private boolean isRefused(String provider, Reason reason) {
+    return (reason == Reason.DENIED || reason == Reason.PROTOCOL) && keys.isOut(provider);
   }
 
   /** What the provider said, without what {@link io.filterd.keys.DataKeys} says around it. */
