@@ -94,6 +94,15 @@ final class KeyAccess implements AutoCloseable {
     return opened.contains(provider);
   }
 
+  /** Whether a provider that is open can give no key to anybody, as far as it knows. */
+  boolean isOut(String provider) {
+    return opened().stream()
+        .anyMatch(
+            status ->
+                status.name().equals(provider)
+                    && status.state() == ProviderStatus.State.UNAVAILABLE);
+  }
+
   /** Forgets a provider that was changed, so that it is opened anew. The data keys stay. */
   void reopen(String provider) {
     if (opened.remove(provider)) {

@@ -49,8 +49,6 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
   /** For a file that somebody else has open, or that is not there yet: at first, then doubled. */
   private static final Duration FIRST_PAUSE = Duration.ofSeconds(2);
 
-  private static final Duration REPORT_EVERY = Duration.ofSeconds(2);
-
   /** How long a command waits for the disks that it unlocks. */
   private static final Duration UNLOCK_PATIENCE = Duration.ofSeconds(60);
 
@@ -111,35 +109,9 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
       return;
     }
     LOG.info("disks={} to be attached", disks.size());
-    Report report = new Report(disks.size());
+    OpeningReport report = new OpeningReport(disks.size());
     for (DiskRecord disk : disks) {
       var _ = open(disk.name(), false).thenRun(report::done);
-    }
-  }
-
-  /** Tells how far a start is, now and then. */
-  private static final class Report {
-    private final int total;
-    private final long begunNanos = System.nanoTime();
-
-    // Guarded by this.
-    private int done;
-    private long toldNanos = begunNanos;
-
-    Report(int total) {
-      this.total = total;
-    }
-
-    synchronized void done() {
-      done++;
-      long nanos = System.nanoTime();
-      if (done == total) {
-        LOG.info(
-            "disks={} attached or locked after {} ms", total, (nanos - begunNanos) / 1_000_000);
-      } else if (nanos - toldNanos > REPORT_EVERY.toNanos()) {
-        toldNanos = nanos;
-        LOG.info("disks={} of {} attached or locked", done, total);
-      }
     }
   }
 
@@ -219,13 +191,18 @@ final class LockedDisks implements ProviderLine.Opener, AutoCloseable {
       return new Outcome(Result.PROVIDER_AWAY, provider, origin(provider, failure));
     }
     boolean known = reason != Reason.NOT_FOUND;
-    if (known && !keys.isOpen(provider)) {
+    if (known && (!keys.isOpen(provider) || isRefused(provider, reason))) {
       return new Outcome(Result.PROVIDER_REFUSED, provider, origin(provider, failure));
     }
     String said = String.valueOf(failure.getMessage());
     String twice = "disk " + name + " is locked: "; // So begins what clients are told.
     return new Outcome(
         Result.KEY, provider, said.startsWith(twice) ? said.substring(twice.length()) : said);
+  }
+
+  /** Whether it is the whole provider that is refused, such as its certificate, and not a key. */
+  private boolean isRefused(String provider, Reason reason) {
+    return (reason == Reason.DENIED || reason == Reason.PROTOCOL) && keys.isOut(provider);
   }
 
   /** What the provider said, without what {@link io.filterd.keys.DataKeys} says around it. */

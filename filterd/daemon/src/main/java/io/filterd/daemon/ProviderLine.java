@@ -256,7 +256,12 @@ final class ProviderLine implements AutoCloseable {
       waiting.clear();
     }
     LOG.info("provider={} answers again: disks={} have their turn", provider, all.size());
-    all.forEach(disk -> add(Turn.of(disk, false)));
+    OpeningReport report = new OpeningReport(all.size());
+    for (DiskName disk : all) {
+      Turn turn = Turn.of(disk, false);
+      var _ = turn.tried().thenRun(report::done);
+      add(turn);
+    }
   }
 
   /** Ends: who has not had its turn gets none. */

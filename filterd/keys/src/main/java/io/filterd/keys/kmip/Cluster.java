@@ -2,6 +2,7 @@ package io.filterd.keys.kmip;
 
 import io.filterd.keys.KeyException;
 import io.filterd.keys.KeyException.Reason;
+import io.filterd.keys.ProviderStatus.Health;
 import io.filterd.kmip.client.KmipClient;
 import io.filterd.kmip.client.KmsException;
 import io.filterd.kmip.net.TransportException;
@@ -55,11 +56,8 @@ final class Cluster implements AutoCloseable {
     for (ClusterServer server : order()) {
       Duration pause = server.pause();
       if (!pause.isZero()) {
-        failures.add(
-            new KeyException(
-                Reason.UNAVAILABLE,
-                "%s failed just now and is asked again in %d ms: %s"
-                    .formatted(server.name(), pause.toMillis() + 1, server.state().detail())));
+        // It is the same for whoever comes next, in the same words, so that one alarm does for all.
+        failures.add(new KeyException(reason(server.failure()), server.state().detail()));
         continue;
       }
       try {
@@ -150,10 +148,10 @@ final class Cluster implements AutoCloseable {
     KeyException summary =
         new KeyException(
             telling.reason(),
-            "key provider %s, %s: %s"
+            "key provider %s%s: %s"
                 .formatted(
                     provider,
-                    doing,
+                    isOfAll(telling.reason()) ? "" : ", " + doing,
                     failures.stream()
                         .map(failure -> String.valueOf(failure.getMessage()))
                         .collect(Collectors.joining("; "))),
@@ -164,6 +162,15 @@ final class Cluster implements AutoCloseable {
       }
     }
     return summary;
+  }
+
+  /** Whether a failure says of no key in particular why it can't be had. */
+  private boolean isOfAll(Reason reason) {
+    return switch (reason) {
+      case UNAVAILABLE, DENIED, PROTOCOL ->
+          servers.stream().allMatch(server -> server.health() == Health.RED);
+      default -> false;
+    };
   }
 
   @Override

@@ -28,6 +28,7 @@ final class ClusterServer implements AutoCloseable {
 
   private volatile Health health = Health.YELLOW;
   private volatile String detail = "Not asked yet.";
+  private volatile KmsException.Reason failure = KmsException.Reason.UNAVAILABLE;
 
   /** Once it has handed out a wrong key, it is red until the provider is opened anew. */
   private volatile boolean lied;
@@ -59,10 +60,16 @@ final class ClusterServer implements AutoCloseable {
     }
   }
 
+  /** Why it could not be asked the last time that it could not. */
+  KmsException.Reason failure() {
+    return failure;
+  }
+
   /** It could not be asked. */
-  void failed(KmsException failure) {
+  void failed(KmsException how) {
+    failure = how.reason();
     backoff.failed();
-    is(Health.RED, String.valueOf(failure.getMessage()));
+    is(Health.RED, String.valueOf(how.getMessage()));
   }
 
   /** It hands out another key under the id of one of ours. */
@@ -95,8 +102,8 @@ final class ClusterServer implements AutoCloseable {
       } else {
         is(Health.GREEN, "");
       }
-    } catch (KmsException failure) {
-      failed(failure);
+    } catch (KmsException how) {
+      failed(how);
     }
   }
 

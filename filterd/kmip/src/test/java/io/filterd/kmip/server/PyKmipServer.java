@@ -118,6 +118,11 @@ public final class PyKmipServer implements AutoCloseable {
     return port;
   }
 
+  /** What it logs; of its latest start. */
+  public Path log() {
+    return folder.resolve("server.log");
+  }
+
   /** The authority's certificate. */
   public Path authorities() {
     return pki.resolve("ca.crt");
