@@ -1,6 +1,8 @@
 package io.filterd.filter.inspection;
 
 import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Counts times in buckets that grow with the time: sixteen for each power of two, so that a
@@ -25,21 +27,27 @@ final class LatencyHistogram {
   private static final int STRIPES =
       Math.min(8, Integer.highestOneBit(Runtime.getRuntime().availableProcessors()));
 
-  private final AtomicLongArray[] stripes = new AtomicLongArray[STRIPES];
-
-  LatencyHistogram() {
-    for (int i = 0; i < STRIPES; i++) {
-      stripes[i] = new AtomicLongArray(BUCKETS + 1);
-    }
-  }
+  /** Made when first counted in: most disks of many are idle, and a stripe takes 5 KiB. */
+  private final AtomicReferenceArray<@Nullable AtomicLongArray> stripes =
+      new AtomicReferenceArray<>(STRIPES);
 
   void record(long nanos) {
     long time = Math.max(0, nanos);
-    AtomicLongArray stripe = stripes[(int) Thread.currentThread().threadId() & (STRIPES - 1)];
+    AtomicLongArray stripe = stripe((int) Thread.currentThread().threadId() & (STRIPES - 1));
     stripe.getAndIncrement(index(time));
     if (time > stripe.get(MAXIMUM)) {
       stripe.accumulateAndGet(MAXIMUM, time, Math::max);
     }
+  }
+
+  private AtomicLongArray stripe(int place) {
+    AtomicLongArray stripe = stripes.get(place);
+    if (stripe != null) {
+      return stripe;
+    }
+    AtomicLongArray made = new AtomicLongArray(BUCKETS + 1);
+    AtomicLongArray other = stripes.compareAndExchange(place, null, made);
+    return other == null ? made : other;
   }
 
   private static int index(long nanos) {
@@ -69,7 +77,11 @@ final class LatencyHistogram {
     long[] counts = new long[BUCKETS];
     long total = 0;
     long maximum = 0;
-    for (AtomicLongArray stripe : stripes) {
+    for (int place = 0; place < STRIPES; place++) {
+      AtomicLongArray stripe = stripes.get(place);
+      if (stripe == null) {
+        continue;
+      }
       for (int i = 0; i < BUCKETS; i++) {
         long count = stripe.get(i);
         counts[i] += count;
