@@ -376,7 +376,8 @@ class TlsClientsIT {
             "--iodepth=64",
             "--size=16M",
             "--verify=crc32c",
-            "--randseed=7"));
+            "--randseed=7",
+            "--verify_state_save=0"));
 
     assertThat(run(command.toArray(String[]::new))).contains("err= 0");
     assertThat(exports.lastClient().identity()).isInstanceOf(Client.Identity.Certificate.class);
